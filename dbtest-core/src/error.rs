@@ -1,0 +1,244 @@
+//! Every error and every message. A message names the operation and the database, never a
+//! password, and ends with the next step.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::backend::DbError;
+use crate::engine::Engine;
+
+/// What went wrong, for programs. People read the [`Error`]'s text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A URL, setting or builder option can't be used.
+    Config,
+    /// No server could be found or started.
+    NoServer,
+    /// A server is there but can't be reached or does not let us in.
+    Connect,
+    /// The server is too old.
+    Version,
+    /// The database user lacks a right.
+    Rights,
+    /// The server or database is not ours to touch.
+    Refused,
+    /// A strategy asks for what the engine or the user can't do.
+    Unsupported,
+    /// A migration or seed failed.
+    Setup,
+    /// A test left the transaction that was to be rolled back.
+    Boundary,
+    /// A place could not be made clean, kept or dropped.
+    Cleanup,
+    /// A statement of dbtest's own failed.
+    Database,
+    /// A file or process could not be used.
+    System,
+}
+
+/// The error of every fallible call of dbtest. Cloning is cheap: tests that wait for the same
+/// template share its error.
+///
+/// `Display` and `Debug` print the same text, because tests show errors through `unwrap()`.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    what: String,
+    next: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// A result of dbtest.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// What went wrong, for programs.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// An error with a sentence that says what failed on which database, and the next step.
+    /// For strategies and backends of other crates.
+    pub fn new(kind: ErrorKind, what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self(Arc::new(Inner { kind, what: what.into(), next: next.into(), source: None }))
+    }
+
+    fn caused(
+        kind: ErrorKind,
+        what: impl Into<String>,
+        next: impl Into<String>,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        let source = Some(source.into());
+        Self(Arc::new(Inner { kind, what: what.into(), next: next.into(), source }))
+    }
+
+    /// The same error, told to another test that waited for it.
+    pub(crate) fn pointer(&self, first: &str) -> Self {
+        Self::new(
+            self.kind(),
+            format!("the setup failed before, in this run's first test that needed it ({first})"),
+            "read that test's error; it is not tried again in this run",
+        )
+    }
+
+    pub(crate) fn system(operation: impl fmt::Display, error: std::io::Error) -> Self {
+        let next = match error.kind() {
+            std::io::ErrorKind::StorageFull => "free space there, or set DBTEST_DIR to another folder",
+            std::io::ErrorKind::PermissionDenied => {
+                "give this user the right, or set DBTEST_DIR to a folder of its own"
+            }
+            _ => "see the cause; DBTEST_DIR sets another folder for dbtest's files",
+        };
+        Self::caused(ErrorKind::System, format!("cannot {operation}: {error}"), next, error)
+    }
+
+    pub(crate) fn malformed_url(source: &str, engine: Engine, why: impl fmt::Display) -> Self {
+        Self::new(
+            ErrorKind::Config,
+            format!("{source} is not a URL of a {engine} server: {why}"),
+            format!("write it as {}", engine.example_url()),
+        )
+    }
+
+    pub(crate) fn setting(name: &str, value: &str, expected: &str) -> Self {
+        Self::new(
+            ErrorKind::Config,
+            format!("the environment variable {name} is {value:?}, which dbtest cannot use"),
+            format!("set it to {expected}, or unset it"),
+        )
+    }
+
+    pub(crate) fn no_setup(test: &str) -> Self {
+        Self::new(
+            ErrorKind::Config,
+            format!(
+                "{test} names no setup: no migrations, no seeds, and its crate has no `migrations` folder"
+            ),
+            "add `migrations = \"path\"` to the attribute or `.migrations(…)` to the fixture; \
+             for an empty database write `migrations = false` or `.empty()`",
+        )
+    }
+
+    pub(crate) fn empty_folder(folder: &std::path::Path) -> Self {
+        Self::new(
+            ErrorKind::Config,
+            format!("the folder {} has no migrations (no .sql file)", folder.display()),
+            "name the folder that holds them; for an empty database write `migrations = false` or `.empty()`",
+        )
+    }
+
+    pub(crate) fn no_server(engine: Engine, tried: &[(String, Error)]) -> Self {
+        let mut what = format!("no {engine} server could be found or started. Tried:");
+        for (name, error) in tried {
+            what.push_str(&format!("\n  - {name}: {}", error.0.what));
+        }
+        Self::new(ErrorKind::NoServer, what, engine.server_next_step())
+    }
+
+    /// A server is missing; `why` says what failed. For one entry of `auto`.
+    pub(crate) fn unavailable(why: impl Into<String>, next: impl Into<String>) -> Self {
+        Self::new(ErrorKind::NoServer, why, next)
+    }
+
+    pub(crate) fn connect(place: &str, engine: Engine, error: DbError) -> Self {
+        let next = match error.code.as_deref() {
+            Some("28P01" | "28000" | "1045" | "1698") => {
+                "check user and password in the URL (dbtest never prints them)"
+            }
+            Some("53300" | "1040") => {
+                "raise the server's connection limit, or lower DBTEST_MAX_CONNECTIONS or the number of test threads"
+            }
+            Some("3D000" | "1049") => {
+                "name a database that exists in the URL; dbtest makes its own beside it"
+            }
+            Some("57P03") => "wait until the server has started, then run the test again",
+            _ => "start the server, or correct or unset the URL so that dbtest starts one",
+        };
+        let what = format!("cannot connect to {engine} ({place}): {}", error.message);
+        Self::caused(ErrorKind::Connect, what, next, error)
+    }
+
+    pub(crate) fn too_old(engine: &str, place: &str, version: &str, least: &str) -> Self {
+        Self::new(
+            ErrorKind::Version,
+            format!("the server ({place}) is {engine} {version}; dbtest needs {least} or newer"),
+            "upgrade it, or unset the URL so that dbtest starts a current one",
+        )
+    }
+
+    pub(crate) fn refused(what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Refused, what, next)
+    }
+
+    pub(crate) fn unsupported(what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unsupported, what, next)
+    }
+
+    /// A statement of dbtest's own failed.
+    pub(crate) fn database(operation: &str, place: &str, error: DbError) -> Self {
+        let (kind, next) = match error.code.as_deref() {
+            Some("42501" | "1044" | "1142" | "1227" | "1370" | "1410" | "1419") => (
+                ErrorKind::Rights,
+                "give the database user the right (Postgres: ALTER ROLE … CREATEDB; MySQL: GRANT ALL ON \
+                 `dbtest\\_%`.* TO …), or use the strategy \"schema\", which creates no database",
+            ),
+            Some("53100" | "1021" | "13") => {
+                (ErrorKind::Database, "free space on the server's disk or tmpfs, then run the tests again")
+            }
+            Some("53300" | "1040") => (
+                ErrorKind::Database,
+                "raise the server's connection limit, or lower DBTEST_MAX_CONNECTIONS or the number of test threads",
+            ),
+            _ => (ErrorKind::Database, "see the database's message; DBTEST_FRESH=1 builds everything anew"),
+        };
+        Self::caused(kind, format!("cannot {operation} ({place}): {}", error.message), next, error)
+    }
+
+    pub(crate) fn setup(step: &str, statement: Option<&str>, message: &str) -> Self {
+        let mut what = format!("the setup failed in {step}: {message}");
+        if let Some(statement) = statement {
+            what.push_str("\n  statement: ");
+            what.push_str(&crate::sql::excerpt(statement));
+        }
+        Self::new(ErrorKind::Setup, what, format!("correct {step}, then run the tests again"))
+    }
+
+    pub(crate) fn boundary(test: &str, place: &str, why: &str, next: &str) -> Self {
+        Self::new(
+            ErrorKind::Boundary,
+            format!("{test} left its transaction ({place}): {why}"),
+            next.to_owned(),
+        )
+    }
+
+    pub(crate) fn cleanup(place: &str, why: impl fmt::Display) -> Self {
+        Self::new(
+            ErrorKind::Cleanup,
+            format!("cannot make {place} clean: {why}"),
+            "the place is retired and the next test gets another; if this repeats, run with DBTEST_FRESH=1",
+        )
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n  next step: {}", self.0.what, self.0.next)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_ref().map(|source| &**source as &(dyn StdError + 'static))
+    }
+}

@@ -1,0 +1,60 @@
+//! The process-wide runtime that owns maintenance sessions and cleanup. A test's own runtime
+//! may end, or have its clock paused, without hurting either.
+
+use std::future::Future;
+use std::sync::LazyLock;
+
+use tokio::runtime::Runtime;
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("dbtest")
+        .enable_all()
+        .build()
+        .unwrap_or_else(|error| panic!("dbtest cannot start its runtime's thread: {error}"))
+});
+
+/// Runs the future on dbtest's runtime. Awaiting its end is safe on every runtime.
+///
+/// # Panics
+/// With the future's own panic.
+pub(crate) async fn run<F>(future: F) -> F::Output
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    match RUNTIME.spawn(future).await {
+        Ok(output) => output,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => panic!("dbtest's runtime ended early: {error}"),
+        },
+    }
+}
+
+/// Starts the future on dbtest's runtime and does not wait for it.
+pub(crate) fn detach<F>(future: F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    drop(RUNTIME.spawn(future));
+}
+
+/// Runs the future on dbtest's runtime and blocks this thread, which must not be a runtime's.
+pub(crate) fn block<F>(future: F) -> F::Output
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+    let task = RUNTIME.spawn(async move {
+        // The receiver waits below; it can't be gone.
+        let _ = sender.send(future.await);
+    });
+    match receiver.recv() {
+        Ok(output) => output,
+        // The sender was dropped unused: the future panicked, and says so on stderr.
+        Err(_) => panic!("dbtest's runtime could not finish: {task:?}"),
+    }
+}

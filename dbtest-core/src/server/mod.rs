@@ -1,0 +1,1 @@
+//! Servers: found or started.

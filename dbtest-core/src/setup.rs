@@ -1,0 +1,248 @@
+//! The setup: migrations and seeds, in order, with a fingerprint.
+
+use std::fmt;
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::backend::{Backend, BoxFuture};
+use crate::error::{Error, Result};
+
+/// Migrations of an ORM, as a setup runs them.
+///
+/// # Contract
+/// Two values with the same [`fingerprint`](Migrations::fingerprint) leave the same database
+/// behind. A template that was built from one serves the other.
+pub trait Migrations<B: Backend>: Send + Sync + 'static {
+    /// What they are called in messages: a folder, or a type.
+    fn name(&self) -> String;
+
+    /// All that shapes the outcome: versions and contents.
+    fn fingerprint(&self) -> Vec<u8>;
+
+    /// The SQL, by name, where there is some to read. Lets dbtest refuse a schema-qualified
+    /// statement before it runs, and show the statement that failed.
+    fn sql(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    /// Applies all of them to an empty database.
+    fn run(&self, handle: B::Handle) -> BoxFuture<'_, Result<(), StepError>>;
+}
+
+/// Why a step of the setup failed.
+#[derive(Clone, Debug, Default)]
+pub struct StepError {
+    /// The file or migration, where it is known better than the step's own name.
+    pub step: Option<String>,
+    /// The statement, where it is known.
+    pub statement: Option<String>,
+    /// The database's message, or the code's own.
+    pub message: String,
+}
+
+type Code<B> = Arc<dyn Fn(<B as Backend>::Handle) -> BoxFuture<'static, Result<(), StepError>> + Send + Sync>;
+
+/// What a step does.
+pub(crate) enum Action<B: Backend> {
+    /// SQL text that core runs statement by statement.
+    Sql(String),
+    /// An ORM's migrations.
+    Migrations(Arc<dyn Migrations<B>>),
+    /// The user's own code.
+    Code(Code<B>),
+}
+
+impl<B: Backend> Clone for Action<B> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Sql(text) => Self::Sql(text.clone()),
+            Self::Migrations(migrations) => Self::Migrations(Arc::clone(migrations)),
+            Self::Code(code) => Self::Code(Arc::clone(code)),
+        }
+    }
+}
+
+/// One step: its name for messages, its part of the fingerprint, what it does.
+pub(crate) struct Step<B: Backend> {
+    pub(crate) name: String,
+    pub(crate) content: Vec<u8>,
+    pub(crate) action: Action<B>,
+}
+
+impl<B: Backend> Clone for Step<B> {
+    fn clone(&self) -> Self {
+        Self { name: self.name.clone(), content: self.content.clone(), action: self.action.clone() }
+    }
+}
+
+/// Migrations and seeds, in the order in which they run.
+pub(crate) struct Setup<B: Backend> {
+    pub(crate) steps: Vec<Step<B>>,
+    /// An empty database is what the user wants.
+    pub(crate) empty: bool,
+}
+
+impl<B: Backend> Default for Setup<B> {
+    fn default() -> Self {
+        Self { steps: Vec::new(), empty: false }
+    }
+}
+
+impl<B: Backend> Clone for Setup<B> {
+    fn clone(&self) -> Self {
+        Self { steps: self.steps.clone(), empty: self.empty }
+    }
+}
+
+impl<B: Backend> fmt::Debug for Setup<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.steps.iter().map(|step| &step.name)).finish()
+    }
+}
+
+impl<B: Backend> Setup<B> {
+    pub(crate) fn migrations(&mut self, migrations: impl Migrations<B>) {
+        self.boxed_migrations(Arc::new(migrations));
+    }
+
+    pub(crate) fn boxed_migrations(&mut self, migrations: Arc<dyn Migrations<B>>) {
+        let content = migrations.fingerprint();
+        let name = format!("migrations {}", migrations.name());
+        self.steps.push(Step { name, content, action: Action::Migrations(migrations) });
+    }
+
+    pub(crate) fn sql(&mut self, name: impl Into<String>, text: impl Into<String>) {
+        let (name, text) = (name.into(), text.into());
+        self.steps.push(Step { name, content: text.clone().into_bytes(), action: Action::Sql(text) });
+    }
+
+    /// The `.sql` files of a folder, in the order of their names.
+    pub(crate) fn sql_folder(&mut self, folder: &Path) -> Result<()> {
+        for path in sql_files(folder)? {
+            let text = read_text(&path)?;
+            self.sql(path.display().to_string(), text);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn code<F, Fut, E>(&mut self, name: String, version: Option<&str>, code: F)
+    where
+        F: Fn(B::Handle) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        let content = match version {
+            Some(version) => version.as_bytes().to_vec(),
+            None => executable_identity(),
+        };
+        let code: Code<B> = Arc::new(move |handle| {
+            let running = code(handle);
+            Box::pin(async move {
+                running
+                    .await
+                    .map_err(|error| StepError { message: error.to_string(), ..StepError::default() })
+            })
+        });
+        self.steps.push(Step { name, content, action: Action::Code(code) });
+    }
+
+    /// The names and SQL texts of all steps that have some.
+    pub(crate) fn texts(&self) -> Vec<(String, String)> {
+        let mut texts = Vec::new();
+        for step in &self.steps {
+            match &step.action {
+                Action::Sql(text) => texts.push((step.name.clone(), text.clone())),
+                Action::Migrations(migrations) => texts.extend(migrations.sql()),
+                Action::Code(_) => {}
+            }
+        }
+        texts
+    }
+
+    /// The names of the steps: two setups with the same names are versions of one setup.
+    pub(crate) fn identity(&self, label: &str) -> String {
+        let mut hash = Hash::default();
+        hash.part(label.as_bytes());
+        for step in &self.steps {
+            hash.part(step.name.as_bytes());
+        }
+        hash.word()
+    }
+}
+
+/// The `.sql` files of a folder, in the order of their names.
+///
+/// # Errors
+/// The folder can't be read, or has none.
+pub(crate) fn sql_files(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
+    let entries = std::fs::read_dir(folder)
+        .map_err(|error| Error::system(format!("read the folder {}", folder.display()), error))?;
+    let mut files: Vec<_> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
+        .collect();
+    files.sort();
+    if files.is_empty() {
+        return Err(Error::empty_folder(folder));
+    }
+    Ok(files)
+}
+
+/// A text file.
+///
+/// # Errors
+/// It can't be read, or is not UTF-8.
+pub(crate) fn read_text(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Error::system(format!("read the SQL file {}", path.display()), error))
+}
+
+/// What stands for code that has no version: the test executable. Its size and time of change
+/// are read and not its contents, which are too large to hash once per test process.
+fn executable_identity() -> Vec<u8> {
+    let Ok(path) = std::env::current_exe() else { return std::process::id().to_string().into_bytes() };
+    let Ok(meta) = std::fs::metadata(&path) else { return path.display().to_string().into_bytes() };
+    let changed = meta
+        .modified()
+        .ok()
+        .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
+        .map_or(0, |since| since.as_nanos());
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    format!("{name}:{}:{changed}", meta.len()).into_bytes()
+}
+
+/// A hash over parts, none of which can run into the next.
+#[derive(Debug, Default)]
+pub(crate) struct Hash(Sha256);
+
+impl Hash {
+    pub(crate) fn part(&mut self, bytes: &[u8]) {
+        self.0.update((bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+    }
+
+    /// Twelve characters: enough to tell the setups of one server apart, short enough for a name.
+    pub(crate) fn word(self) -> String {
+        self.0.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// The fingerprint of a setup on an engine: the name of its template.
+pub(crate) fn fingerprint<B: Backend>(setup: &Setup<B>, version: &str, options: &[&str]) -> String {
+    let mut hash = Hash::default();
+    // The second word changes when dbtest itself makes templates in another way.
+    for part in [B::ENGINE.word(), "dbtest-1", version] {
+        hash.part(part.as_bytes());
+    }
+    for step in &setup.steps {
+        hash.part(step.name.as_bytes());
+        hash.part(&step.content);
+    }
+    for option in options {
+        hash.part(option.as_bytes());
+    }
+    hash.word()
+}
