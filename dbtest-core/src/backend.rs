@@ -13,6 +13,9 @@ use crate::setup::Migrations;
 /// A boxed future that may be sent to another thread.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// Says whether a handle is at work; see [`Backend::watch`].
+pub type Watch = Box<dyn Fn() -> bool + Send + Sync>;
+
 /// Rows of text, as a [`Session`] returns them: `None` is SQL's NULL.
 pub type Rows = Vec<Vec<Option<String>>>;
 
@@ -41,6 +44,10 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
     /// The ORM or driver, as it is named in messages: `"sqlx"`.
     const NAME: &'static str;
 
+    /// Words by which a failed test's message is known to be this ORM's pool timeout. Under a
+    /// sandbox that means a second connection was asked for, and the test is told so.
+    const POOL_TIMEOUT: &'static [&'static str] = &[];
+
     /// Opens a maintenance session: one connection that runs text.
     ///
     /// # Errors
@@ -56,10 +63,10 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
     /// Ends the handle of one test: checks and ends the sandbox, closes every connection.
     fn finish(handle: Self::Handle, place: &Place, end: End) -> impl Future<Output = Finished> + Send;
 
-    /// Whether a connection of the handle is checked out or connecting. While it is, tokio's
-    /// paused clock stands still, so that a query takes no virtual time.
-    fn busy(_handle: &Self::Handle) -> bool {
-        false
+    /// A function that says whether a connection of the handle is checked out or connecting.
+    /// While one is, tokio's paused clock stands still, so that a query takes no virtual time.
+    fn watch(_handle: &Self::Handle) -> Option<Watch> {
+        None
     }
 
     /// This ORM's migrations from a folder of files.

@@ -77,12 +77,12 @@ impl Error {
         Self(Arc::new(Inner { kind, what: what.into(), next: next.into(), source }))
     }
 
-    /// The same error, told to another test that waited for it.
-    pub(crate) fn pointer(&self, first: &str) -> Self {
+    /// For a test that needs a setup which failed in another test of this run.
+    pub(crate) fn setup_failed_before(first: &str) -> Self {
         Self::new(
-            self.kind(),
-            format!("the setup failed before, in this run's first test that needed it ({first})"),
-            "read that test's error; it is not tried again in this run",
+            ErrorKind::Setup,
+            format!("the setup failed before in this run, in {first}"),
+            "read that test's error; the setup is not tried again in this run",
         )
     }
 
@@ -129,6 +129,14 @@ impl Error {
             ErrorKind::Config,
             format!("the folder {} has no migrations (no .sql file)", folder.display()),
             "name the folder that holds them; for an empty database write `migrations = false` or `.empty()`",
+        )
+    }
+
+    pub(crate) fn migrations_folder(folder: &std::path::Path, why: &str) -> Self {
+        Self::new(
+            ErrorKind::Config,
+            format!("the migrations in {} cannot be used: {why}", folder.display()),
+            "name a folder that holds migrations; for an empty database write `migrations = false` or `.empty()`",
         )
     }
 
@@ -213,6 +221,22 @@ impl Error {
             ErrorKind::Boundary,
             format!("{test} left its transaction ({place}): {why}"),
             next.to_owned(),
+        )
+    }
+
+    pub(crate) fn leaked(test: &str, leaked: usize) -> Self {
+        Self::new(
+            ErrorKind::Cleanup,
+            format!("{test} leaked connections: {leaked} (DBTEST_LEAKS=fail)"),
+            "give every connection back before the test ends: await the tasks that hold one",
+        )
+    }
+
+    pub(crate) fn not_given_back(test: &str, place: &str) -> Self {
+        Self::new(
+            ErrorKind::Cleanup,
+            format!("{test} ended while a task of it still had its database ({place})"),
+            "await that task, or close the database there; this process keeps the place until it ends",
         )
     }
 

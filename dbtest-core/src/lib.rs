@@ -2,18 +2,40 @@
 
 mod backend;
 mod config;
+mod description;
 mod engine;
 mod error;
+mod failure;
+mod fixture;
+mod ground;
+mod guard;
+mod hub;
+mod name;
 mod progress;
+pub mod runner;
 mod runtime;
+mod server;
 mod setup;
+mod slot;
 mod sql;
+mod strategy;
+mod sweep;
+mod test_db;
 mod url;
 
 pub use backend::{
-    Backend, Boundary, BoxFuture, Check, DbError, End, Finished, Place, Rows, Sandbox, Session,
+    Backend, Boundary, BoxFuture, Check, DbError, End, Finished, Place, Rows, Sandbox, Session, Watch,
 };
 pub use config::SETTINGS;
 pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
+pub use fixture::Fixture;
+pub use server::Server;
 pub use setup::{Migrations, StepError};
+pub use slot::{Claim, Kept};
+pub use sql::{Statement, statement_at, statements};
+pub use strategy::{
+    Context, IsolationStrategy, Lease, Outcome, Promises, SchemaPerWorker, Strategy, TemplateClone,
+    TransactionRollback, Truncate,
+};
+pub use test_db::TestDb;

@@ -32,6 +32,24 @@ pub trait Migrations<B: Backend>: Send + Sync + 'static {
     fn run(&self, handle: B::Handle) -> BoxFuture<'_, Result<(), StepError>>;
 }
 
+impl<B: Backend, M: Migrations<B> + ?Sized> Migrations<B> for &'static M {
+    fn name(&self) -> String {
+        (**self).name()
+    }
+
+    fn fingerprint(&self) -> Vec<u8> {
+        (**self).fingerprint()
+    }
+
+    fn sql(&self) -> Vec<(String, String)> {
+        (**self).sql()
+    }
+
+    fn run(&self, handle: B::Handle) -> BoxFuture<'_, Result<(), StepError>> {
+        (**self).run(handle)
+    }
+}
+
 /// Why a step of the setup failed.
 #[derive(Clone, Debug, Default)]
 pub struct StepError {

@@ -1,6 +1,18 @@
 //! Engines: what SQL it takes to create, clone, seal, list, reset and drop.
 
+pub(crate) mod mysql;
+pub(crate) mod postgres;
+pub(crate) mod postgres_schema;
+pub(crate) mod sqlite;
+
 use std::fmt;
+
+use async_trait::async_trait;
+
+use crate::backend::Sandbox;
+use crate::description::Description;
+use crate::error::Result;
+use crate::name::Name;
 
 /// A database engine. MariaDB is [`Engine::MySql`] too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,4 +66,119 @@ impl fmt::Display for Engine {
             Self::Sqlite => "SQLite",
         })
     }
+}
+
+/// Where dbtest makes places on one server: databases, schemas or files. One implementation
+/// per way of making them; strategies are written over this and know no engine.
+#[async_trait]
+pub(crate) trait Places: Send + Sync + fmt::Debug {
+    /// The server in words, for messages.
+    fn shown(&self) -> String;
+
+    /// What makes a template serve only this server: engine and version.
+    fn version(&self) -> &str;
+
+    /// The URL that opens the place.
+    fn url(&self, name: &Name) -> String;
+
+    /// The command that a person opens the place with.
+    fn command(&self, name: &Name) -> String;
+
+    /// Whether places are copied from a template. Where not, each is filled by the setup.
+    fn copies(&self) -> bool {
+        true
+    }
+
+    /// Whether a test may have a place of its own that is dropped afterwards. Where making and
+    /// dropping costs too much, clones are recycled like slots.
+    fn drops_clones(&self) -> bool {
+        true
+    }
+
+    /// All places of ours on this server.
+    async fn survey(&self) -> Result<Vec<Found>>;
+
+    /// Takes the lock on a name: against making, sweeping and dropping it twice. Without
+    /// `wait`, `None` if somebody has it.
+    async fn hold(&self, name: &str, wait: bool) -> Result<Option<Box<dyn Hold>>>;
+
+    /// Protects a template from being swept while this process uses it.
+    async fn protect(&self, name: &Name) -> Result<Box<dyn Hold>>;
+
+    /// Makes an empty place.
+    async fn create(&self, name: &Name) -> Result<()>;
+
+    /// Called when the setup has filled a place: waits until it is quiet, closes a template to
+    /// everybody, and adds what a clone will need to the description.
+    async fn filled(&self, name: &Name, description: &mut Description) -> Result<()>;
+
+    /// Makes a copy of a template.
+    async fn copy(&self, template: &Name, description: &Description, name: &Name) -> Result<()>;
+
+    /// Makes a place ready to be reset: baseline, marks.
+    async fn prepare(&self, name: &Name) -> Result<()>;
+
+    /// Writes the description on a place.
+    async fn describe(&self, name: &Name, description: &Description) -> Result<()>;
+
+    /// Opens the reset session of a slot and leases the slot with it. `None` if somebody has
+    /// the lease, or if the slot is no more.
+    async fn attach(&self, name: &Name) -> Result<Option<Box<dyn Attached>>>;
+
+    /// Drops a place and everything written about it; ends what is connected to it. `false` if
+    /// somebody leased it in the meantime: then it stays.
+    async fn destroy(&self, name: &Name) -> Result<bool>;
+
+    /// The transaction that is never committed, in this place.
+    fn sandbox(&self, name: &Name) -> Result<Sandbox>;
+
+    /// Why the boundary's check failed, and the next step, in words.
+    fn explain(&self, error: &crate::backend::DbError) -> (String, &'static str);
+}
+
+/// A place that a survey found.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) name: Name,
+    pub(crate) description: Option<Description>,
+    /// Somebody alive holds its lease, its name or its protection.
+    pub(crate) held: bool,
+}
+
+/// A lock that ends with its process, however that ends.
+#[async_trait]
+pub(crate) trait Hold: Send + fmt::Debug {
+    /// Gives the lock back.
+    async fn release(self: Box<Self>);
+}
+
+/// The reset session of a slot. While it is open the slot is leased.
+#[async_trait]
+pub(crate) trait Attached: Send + fmt::Debug {
+    /// Ends every other connection to the place, waits until they are gone, and puts the place
+    /// back to its baseline.
+    async fn settle(&mut self, how: Settle) -> Result<Settled>;
+
+    /// Ends the lease.
+    async fn detach(self: Box<Self>);
+}
+
+/// What a reset must care for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Settle {
+    /// Connections that the test did not give back.
+    pub(crate) leaked: usize,
+    /// Only what a rollback leaves behind: tables without transactions, identity values.
+    pub(crate) rolled_back: bool,
+    /// Identity values start again even where that costs (MySQL).
+    pub(crate) restart_identity: bool,
+}
+
+/// How a reset ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// The place is at its baseline.
+    Clean,
+    /// It can't be put back and must be made anew, for this reason.
+    Rebuild(String),
 }

@@ -1,0 +1,805 @@
+//! MySQL and MariaDB: databases as places. Nothing clones one, so a template is read once into a
+//! script of DDL and copies of its rows, and clones are recycled: DDL costs too much for a test.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ::url::Url;
+use async_trait::async_trait;
+
+use super::{Attached, Engine, Found, Hold, Places, Settle, Settled};
+use crate::backend::{Check, DbError, Rows, Sandbox, Session};
+use crate::description::Description;
+use crate::error::{Error, Result};
+use crate::hub::{Connect, Hub, Lent, scalar};
+use crate::name::Name;
+
+/// Our own database: what is written on places, the scripts of templates, their baselines.
+const META: &str = "dbtest_meta";
+
+/// The line of a script at which a slot keeps the digest of its schema.
+const DIGEST: i32 = -1;
+
+/// How long a connection that was killed may take to end.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Databases on one MySQL or MariaDB server.
+#[derive(Debug)]
+pub(crate) struct Databases {
+    hub: Arc<Hub>,
+    url: Url,
+    version: String,
+    flavour: Flavour,
+}
+
+/// What differs between the servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Flavour {
+    mariadb: bool,
+    /// MySQL 8.0.29 and newer: temporary tables inside XA need it switched off.
+    detaches_xa: bool,
+}
+
+/// Reads `SELECT VERSION()`; `Err` holds the oldest version that is new enough.
+fn flavour(version: &str) -> std::result::Result<Flavour, &'static str> {
+    let mut numbers = version
+        .split(['.', '-'])
+        .map_while(|part| part.parse::<u32>().ok())
+        .chain(std::iter::repeat(0));
+    let found: Vec<u32> = numbers.by_ref().take(3).collect();
+    let mariadb = version.to_ascii_lowercase().contains("mariadb");
+    let (oldest, name) = if mariadb { (vec![10, 5, 0], "10.5") } else { (vec![8, 0, 0], "8.0") };
+    if found < oldest {
+        return Err(name);
+    }
+    Ok(Flavour { mariadb, detaches_xa: !mariadb && found >= vec![8, 0, 29] })
+}
+
+pub(crate) async fn places(url: String, connect: Connect) -> Result<Arc<dyn Places>> {
+    let parsed = Url::parse(&url)
+        .map_err(|error| Error::malformed_url("the server's URL", Engine::MySql, error))?;
+    let hub = Hub::new(Engine::MySql, url, connect);
+    let rows = hub.query("ask the server what it is", "SELECT VERSION()").await?;
+    let version = scalar(&rows).unwrap_or_default().to_owned();
+    let flavour = flavour(&version).map_err(|least| {
+        let engine = if version.contains("MariaDB") { "MariaDB" } else { "MySQL" };
+        Error::too_old(engine, &hub.shown(), &version, least)
+    })?;
+    let places = Databases { hub, url: parsed, version: format!("mysql {version}"), flavour };
+    places.found_meta().await?;
+    Ok(Arc::new(places))
+}
+
+impl Databases {
+    /// Makes our own database where it is not there yet.
+    async fn found_meta(&self) -> Result<()> {
+        let there = format!("SELECT 1 FROM {META}.place LIMIT 0; SELECT 1 FROM {META}.tab LIMIT 0");
+        if self.hub.session().await?.try_query(&there).await.is_ok() {
+            return Ok(());
+        }
+        let hold = self.hold(META, true).await?;
+        let made = self
+            .run(
+                "create the database for dbtest's own notes",
+                &format!(
+                    "CREATE DATABASE IF NOT EXISTS {META} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin; \
+                     CREATE TABLE IF NOT EXISTS {META}.place (name VARCHAR(64) PRIMARY KEY, \
+                       description LONGTEXT NOT NULL) ENGINE=InnoDB; \
+                     CREATE TABLE IF NOT EXISTS {META}.script (name VARCHAR(64), ord INT, \
+                       text LONGTEXT NOT NULL, PRIMARY KEY (name, ord)) ENGINE=InnoDB; \
+                     CREATE TABLE IF NOT EXISTS {META}.tab (template VARCHAR(64), name VARCHAR(64), \
+                       columns_ LONGTEXT NOT NULL, transactional INT NOT NULL, filled INT NOT NULL, \
+                       triggers_ INT NOT NULL, next_id BIGINT UNSIGNED, checksum_ BIGINT, \
+                       PRIMARY KEY (template, name)) ENGINE=InnoDB"
+                ),
+            )
+            .await;
+        if let Some(hold) = hold {
+            hold.release().await;
+        }
+        made
+    }
+
+    async fn run(&self, operation: &str, sql: &str) -> Result<()> {
+        self.hub.execute(operation, sql).await
+    }
+
+    async fn quiesce(&self, name: &Name) -> Result<()> {
+        let mut lent = self.hub.session().await?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let rows = lent.query("list the connections of a database", &others_sql(name)).await?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            for id in ids(&rows) {
+                // It may have ended by itself since.
+                let _ = lent.try_query(&format!("KILL {id}")).await;
+            }
+            if Instant::now() > deadline {
+                return Err(Error::cleanup(&name.to_string(), "a connection to it does not end"));
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// The statements that make a copy of the template in the current database.
+    async fn script(&self, template: &Name) -> Result<Vec<String>> {
+        let mut lent = self.hub.session().await?;
+        let operation = "read the schema of a template";
+        let schema = literal(&template.to_string());
+        let list = |kind: &str| match kind {
+            "tables" => format!(
+                "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema} \
+                 AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY TABLE_NAME"
+            ),
+            "sequences" => format!(
+                "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema} \
+                 AND TABLE_TYPE = 'SEQUENCE' ORDER BY TABLE_NAME"
+            ),
+            "views" => format!(
+                "SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA = {schema} ORDER BY TABLE_NAME"
+            ),
+            "triggers" => format!(
+                "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = {schema} \
+                 ORDER BY EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER"
+            ),
+            "events" => format!(
+                "SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {schema} ORDER BY EVENT_NAME"
+            ),
+            routine => format!(
+                "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = {schema} \
+                 AND ROUTINE_TYPE = '{routine}' ORDER BY ROUTINE_NAME"
+            ),
+        };
+        let mut script = Vec::new();
+        // What to list, how to show it, and the column that holds the statement.
+        let kinds = [
+            ("sequences", "SEQUENCE", 1),
+            ("tables", "TABLE", 1),
+            ("FUNCTION", "FUNCTION", 2),
+            ("PROCEDURE", "PROCEDURE", 2),
+            ("triggers", "TRIGGER", 2),
+            ("views", "VIEW", 1),
+            ("events", "EVENT", 3),
+        ];
+        for (kind, word, column) in kinds {
+            let names = column_of(lent.query(operation, &list(kind)).await?, 0);
+            let mut statements = Vec::new();
+            for name in &names {
+                let show = format!("SHOW CREATE {word} {template}.{}", quoted(name));
+                let rows = lent.query(operation, &show).await?;
+                let statement = column_of(rows, column).into_iter().next().unwrap_or_default();
+                // Views are shown with the name of their database.
+                statements.push(statement.replace(&format!("`{template}`."), ""));
+            }
+            match word {
+                "VIEW" => script.extend(self.in_order(&mut lent, template, &names, statements).await?),
+                "SEQUENCE" => {
+                    for (name, statement) in names.iter().zip(statements) {
+                        script.push(statement);
+                        let next = format!("SELECT next_not_cached_value FROM {template}.{}", quoted(name));
+                        let next = lent.query(operation, &next).await?;
+                        let value = scalar(&next).unwrap_or("1");
+                        script.push(format!("ALTER SEQUENCE {} RESTART {value}", quoted(name)));
+                    }
+                }
+                "TABLE" => {
+                    script.extend(statements);
+                    for table in self.baseline(&mut lent, template, &names).await? {
+                        if table.filled {
+                            script.push(table.restore(template));
+                        }
+                    }
+                }
+                _ => script.extend(statements),
+            }
+        }
+        Ok(script)
+    }
+
+    /// Views in an order in which each finds those that it selects from.
+    async fn in_order(
+        &self,
+        lent: &mut Lent,
+        template: &Name,
+        names: &[String],
+        statements: Vec<String>,
+    ) -> Result<Vec<String>> {
+        let mut waiting: Vec<(String, String, Vec<String>)> = Vec::new();
+        for (name, statement) in names.iter().zip(statements) {
+            let text = format!(
+                "SELECT VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}",
+                literal(&template.to_string()),
+                literal(name)
+            );
+            let rows = lent.query("read the schema of a template", &text).await?;
+            let definition = scalar(&rows).unwrap_or_default().to_owned();
+            let needs = names
+                .iter()
+                .filter(|other| *other != name && definition.contains(&quoted(other)))
+                .cloned()
+                .collect();
+            waiting.push((name.clone(), statement, needs));
+        }
+        let mut ordered = Vec::new();
+        while !waiting.is_empty() {
+            let open: Vec<String> = waiting.iter().map(|(name, ..)| name.clone()).collect();
+            let free = waiting
+                .iter()
+                .position(|(_, _, needs)| needs.iter().all(|need| !open.contains(need)))
+                .unwrap_or(0);
+            ordered.push(waiting.remove(free).1);
+        }
+        Ok(ordered)
+    }
+
+    /// What each table of the template holds, asked from the server.
+    async fn baseline(&self, lent: &mut Lent, template: &Name, names: &[String]) -> Result<Vec<Table>> {
+        let operation = "read the baseline of a template";
+        let schema = literal(&template.to_string());
+        let stats = if self.flavour.mariadb { "" } else { "SET SESSION information_schema_stats_expiry = 0; " };
+        let mut tables = Vec::new();
+        for name in names {
+            let table = literal(name);
+            let full = format!("{template}.{}", quoted(name));
+            let rows = lent
+                .query(
+                    operation,
+                    &format!(
+                        "{stats}SELECT GROUP_CONCAT(CONCAT('`', REPLACE(COLUMN_NAME, '`', '``'), '`') \
+                           ORDER BY ORDINAL_POSITION SEPARATOR ', ') FROM information_schema.COLUMNS \
+                           WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {table} \
+                           AND EXTRA NOT LIKE '%GENERATED%' AND EXTRA NOT LIKE '%INVISIBLE%'; \
+                         SELECT (SELECT TRANSACTIONS FROM information_schema.ENGINES e WHERE e.ENGINE = t.ENGINE), \
+                           t.AUTO_INCREMENT, (SELECT COUNT(*) FROM information_schema.TRIGGERS g \
+                           WHERE g.EVENT_OBJECT_SCHEMA = {schema} AND g.EVENT_OBJECT_TABLE = {table}) \
+                           FROM information_schema.TABLES t WHERE t.TABLE_SCHEMA = {schema} AND t.TABLE_NAME = {table}; \
+                         SELECT EXISTS (SELECT 1 FROM {full}); CHECKSUM TABLE {full}"
+                    ),
+                )
+                .await?;
+            let cell = |row: usize, column: usize| rows.get(row).and_then(|row| row.get(column).cloned().flatten());
+            tables.push(Table {
+                name: name.clone(),
+                columns: cell(0, 0).unwrap_or_default(),
+                transactional: cell(1, 0).as_deref() == Some("YES"),
+                next_id: cell(1, 1).and_then(|text| text.parse().ok()),
+                triggers: cell(1, 2).is_some_and(|count| count != "0"),
+                filled: cell(2, 0).as_deref() == Some("1"),
+                checksum: cell(3, 1).and_then(|text| text.parse().ok()),
+            });
+        }
+        Ok(tables)
+    }
+}
+
+/// One table of a template: its baseline, and the SQL that restores it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Table {
+    name: String,
+    columns: String,
+    transactional: bool,
+    filled: bool,
+    triggers: bool,
+    next_id: Option<u64>,
+    checksum: Option<i64>,
+}
+
+impl Table {
+    fn clear(&self) -> String {
+        format!("DELETE FROM {}", quoted(&self.name))
+    }
+
+    fn restore(&self, template: &Name) -> String {
+        let (name, columns) = (quoted(&self.name), &self.columns);
+        format!("INSERT INTO {name} ({columns}) SELECT {columns} FROM {template}.{name}")
+    }
+
+    fn from_row(row: &[Option<String>]) -> Option<Self> {
+        let text = |at: usize| row.get(at).cloned().flatten();
+        let flag = |at: usize| text(at).as_deref() == Some("1");
+        Some(Self {
+            name: text(0)?,
+            columns: text(1)?,
+            transactional: flag(2),
+            filled: flag(3),
+            triggers: flag(4),
+            next_id: text(5).and_then(|text| text.parse().ok()),
+            checksum: text(6).and_then(|text| text.parse().ok()),
+        })
+    }
+}
+
+/// A string literal for MySQL, where a backslash escapes.
+fn literal(text: &str) -> String {
+    crate::sql::literal(&text.replace('\\', "\\\\"))
+}
+
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+fn column_of(rows: Rows, column: usize) -> Vec<String> {
+    rows.into_iter().filter_map(|row| row.into_iter().nth(column).flatten()).collect()
+}
+
+fn ids(rows: &Rows) -> impl Iterator<Item = u64> + '_ {
+    rows.iter().filter_map(|row| row.first()?.as_deref()?.parse().ok())
+}
+
+fn others_sql(name: &Name) -> String {
+    format!(
+        "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = {} AND ID <> CONNECTION_ID()",
+        literal(&name.to_string())
+    )
+}
+
+/// One number over the whole schema: it differs after any DDL that changed something.
+fn digest_sql(name: &Name) -> String {
+    let schema = literal(&name.to_string());
+    let part = |table: &str, column: &str, columns: &str| {
+        format!(
+            "SELECT COUNT(*) AS n, COALESCE(SUM(CRC32(CONCAT_WS('|', '{table}', {columns}))), 0) AS s \
+             FROM information_schema.{table} WHERE {column} = {schema}"
+        )
+    };
+    let parts = [
+        part("TABLES", "TABLE_SCHEMA", "TABLE_NAME, TABLE_TYPE, ENGINE, ROW_FORMAT, TABLE_COLLATION, CREATE_OPTIONS, TABLE_COMMENT"),
+        part("COLUMNS", "TABLE_SCHEMA", "TABLE_NAME, COLUMN_NAME, ORDINAL_POSITION, COLUMN_DEFAULT, IS_NULLABLE, COLUMN_TYPE, COLLATION_NAME, EXTRA, COLUMN_COMMENT, GENERATION_EXPRESSION"),
+        part("STATISTICS", "TABLE_SCHEMA", "TABLE_NAME, INDEX_NAME, NON_UNIQUE, SEQ_IN_INDEX, COLUMN_NAME, SUB_PART, INDEX_TYPE"),
+        part("REFERENTIAL_CONSTRAINTS", "CONSTRAINT_SCHEMA", "TABLE_NAME, CONSTRAINT_NAME, REFERENCED_TABLE_NAME, UPDATE_RULE, DELETE_RULE"),
+        part("TABLE_CONSTRAINTS", "TABLE_SCHEMA", "TABLE_NAME, CONSTRAINT_NAME, CONSTRAINT_TYPE"),
+        part("CHECK_CONSTRAINTS", "CONSTRAINT_SCHEMA", "CONSTRAINT_NAME, CHECK_CLAUSE"),
+        part("PARTITIONS", "TABLE_SCHEMA", "TABLE_NAME, PARTITION_NAME, PARTITION_METHOD, PARTITION_EXPRESSION, PARTITION_DESCRIPTION"),
+        part("TRIGGERS", "TRIGGER_SCHEMA", "TRIGGER_NAME, EVENT_MANIPULATION, EVENT_OBJECT_TABLE, ACTION_TIMING, ACTION_STATEMENT"),
+        part("ROUTINES", "ROUTINE_SCHEMA", "ROUTINE_NAME, ROUTINE_TYPE, ROUTINE_DEFINITION, DTD_IDENTIFIER, IS_DETERMINISTIC"),
+        part("VIEWS", "TABLE_SCHEMA", "TABLE_NAME, VIEW_DEFINITION, CHECK_OPTION, SECURITY_TYPE"),
+        part("EVENTS", "EVENT_SCHEMA", "EVENT_NAME, EVENT_DEFINITION, STATUS"),
+        part("SCHEMATA", "SCHEMA_NAME", "DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME"),
+    ];
+    format!("SELECT CONCAT_WS(':', SUM(n), SUM(s)) FROM ({}) AS parts", parts.join(" UNION ALL "))
+}
+
+/// The settings under which a copy is made: the template's rows are right already.
+const COPYING: &str = "SET SESSION foreign_key_checks = 0, unique_checks = 0, \
+    sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION'";
+
+#[async_trait]
+impl Places for Databases {
+    fn shown(&self) -> String {
+        self.hub.shown()
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn url(&self, name: &Name) -> String {
+        crate::url::with_database(&self.url, &name.to_string())
+    }
+
+    fn command(&self, name: &Name) -> String {
+        let mut command = "mysql".to_owned();
+        match crate::url::socket(&self.url) {
+            Some(socket) => command.push_str(&format!(" -S {socket}")),
+            None => {
+                let host = self.url.host_str().unwrap_or("127.0.0.1");
+                let port = self.url.port().unwrap_or(3306);
+                command.push_str(&format!(" -h {host} -P {port} --protocol=tcp"));
+            }
+        }
+        if !self.url.username().is_empty() {
+            command.push_str(&format!(" -u {}", self.url.username()));
+        }
+        if self.url.password().is_some() {
+            command.push_str(" -p");
+        }
+        format!("{command} {name}")
+    }
+
+    fn drops_clones(&self) -> bool {
+        false
+    }
+
+    async fn survey(&self) -> Result<Vec<Found>> {
+        let sql = format!(
+            "SELECT 'place', SCHEMA_NAME, IF(IS_FREE_LOCK(SCHEMA_NAME) AND IS_FREE_LOCK(CONCAT('hold:', SCHEMA_NAME)), 0, 1) \
+             FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE 'dbtest\\_%'; \
+             SELECT 'note', name, description FROM {META}.place"
+        );
+        let rows = self.hub.query("list the test databases", &sql).await?;
+        let cell = |row: &Vec<Option<String>>, at: usize| row.get(at).cloned().flatten().unwrap_or_default();
+        let notes: std::collections::HashMap<String, String> =
+            rows.iter().filter(|row| cell(row, 0) == "note").map(|row| (cell(row, 1), cell(row, 2))).collect();
+        Ok(rows
+            .iter()
+            .filter(|row| cell(row, 0) == "place")
+            .filter_map(|row| {
+                let name = Name::parse(&cell(row, 1))?;
+                let description = notes.get(&cell(row, 1)).and_then(|text| Description::from_json(text));
+                Some(Found { name, description, held: cell(row, 2) == "1" })
+            })
+            .collect())
+    }
+
+    async fn hold(&self, name: &str, wait: bool) -> Result<Option<Box<dyn Hold>>> {
+        lock(&self.hub, &format!("hold:{name}"), wait).await
+    }
+
+    async fn protect(&self, name: &Name) -> Result<Box<dyn Hold>> {
+        // Named locks are never shared here. A template is protected by its leased slots.
+        Ok(Box::new(Unprotected(name.clone())))
+    }
+
+    async fn create(&self, name: &Name) -> Result<()> {
+        self.run("create a database", &format!("CREATE DATABASE {name}")).await
+    }
+
+    async fn filled(&self, name: &Name, _description: &mut Description) -> Result<()> {
+        self.quiesce(name).await?;
+        if !matches!(name, Name::Template { .. }) {
+            return Ok(());
+        }
+        let script = self.script(name).await?;
+        let mut lent = self.hub.session().await?;
+        let list = format!(
+            "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} \
+             AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY TABLE_NAME",
+            literal(&name.to_string())
+        );
+        let names = column_of(lent.query("read the baseline of a template", &list).await?, 0);
+        let tables = self.baseline(&mut lent, name, &names).await?;
+        let template = literal(&name.to_string());
+        let mut sql = format!(
+            "DELETE FROM {META}.script WHERE name = {template}; DELETE FROM {META}.tab WHERE template = {template}"
+        );
+        for (ord, text) in script.iter().enumerate() {
+            sql.push_str(&format!("; INSERT INTO {META}.script VALUES ({template}, {ord}, {})", literal(text)));
+        }
+        let number = |value: Option<String>| value.unwrap_or_else(|| "NULL".to_owned());
+        for table in &tables {
+            sql.push_str(&format!(
+                "; INSERT INTO {META}.tab VALUES ({template}, {}, {}, {}, {}, {}, {}, {})",
+                literal(&table.name),
+                literal(&table.columns),
+                u8::from(table.transactional),
+                u8::from(table.filled),
+                u8::from(table.triggers),
+                number(table.next_id.map(|id| id.to_string())),
+                number(table.checksum.map(|sum| sum.to_string())),
+            ));
+        }
+        lent.query("write down the baseline of a template", &sql).await.map(drop)
+    }
+
+    async fn copy(&self, template: &Name, _description: &Description, name: &Name) -> Result<()> {
+        let read = format!(
+            "SELECT CONCAT('CREATE DATABASE {name} CHARACTER SET ', DEFAULT_CHARACTER_SET_NAME, ' COLLATE ', \
+               DEFAULT_COLLATION_NAME) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {template}; \
+             SELECT text FROM {META}.script WHERE name = {template} ORDER BY ord",
+            template = literal(&template.to_string())
+        );
+        let mut statements = column_of(self.hub.query("read the script of a template", &read).await?, 0).into_iter();
+        let create = statements.next().unwrap_or_else(|| format!("CREATE DATABASE {name}"));
+        self.run("create a database", &create).await?;
+        // A session of its own: a trigger's or view's statement needs the right current database.
+        let mut session = self.hub.open(self.url(name)).await?;
+        let mut result = session.execute(COPYING).await;
+        for batch in batches(statements) {
+            if result.is_ok() {
+                result = session.execute(&batch).await;
+            }
+        }
+        session.close().await;
+        result.map_err(|error| Error::database("copy a template", &name.to_string(), error))
+    }
+
+    async fn prepare(&self, name: &Name) -> Result<()> {
+        // The schema as it is now: any other is a test's doing.
+        let sql = format!(
+            "REPLACE INTO {META}.script SELECT {}, {DIGEST}, ({})",
+            literal(&name.to_string()),
+            digest_sql(name)
+        );
+        self.run("prepare a slot", &sql).await
+    }
+
+    async fn describe(&self, name: &Name, description: &Description) -> Result<()> {
+        let sql = format!(
+            "REPLACE INTO {META}.place VALUES ({}, {})",
+            literal(&name.to_string()),
+            literal(&description.to_json())
+        );
+        self.run("describe a database", &sql).await
+    }
+
+    async fn attach(&self, name: &Name) -> Result<Option<Box<dyn Attached>>> {
+        let mut session = match self.hub.try_open(self.url(name)).await {
+            Ok(session) => session,
+            Err(error) if error.is("1049") => return Ok(None),
+            Err(error) => return Err(Error::connect(&name.to_string(), Engine::MySql, error)),
+        };
+        let template = Name::template(name.fingerprint());
+        let sql = format!(
+            "{COPYING}, lock_wait_timeout = 20, innodb_lock_wait_timeout = 20; \
+             SELECT GET_LOCK({lock}, 0) AND EXISTS (SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {lock}); \
+             SELECT (SELECT text FROM {META}.script WHERE name = {lock} AND ord = {DIGEST}); \
+             SELECT name, columns_, transactional, filled, triggers_, next_id, checksum_ FROM {META}.tab \
+             WHERE template = {template} ORDER BY triggers_ DESC, name",
+            lock = literal(&name.to_string()),
+            template = literal(&template.to_string()),
+        );
+        let rows = match session.query(&sql).await {
+            Ok(rows) => rows,
+            Err(error) => return Err(Error::database("lease a slot", &name.to_string(), error)),
+        };
+        if scalar(&rows) != Some("1") {
+            session.close().await;
+            return Ok(None);
+        }
+        let digest = rows.get(1).and_then(|row| row.first().cloned().flatten());
+        let tables = rows.iter().skip(2).filter_map(|row| Table::from_row(row)).collect();
+        Ok(Some(Box::new(Slot {
+            name: name.clone(),
+            template,
+            tables,
+            digest,
+            mariadb: self.flavour.mariadb,
+            session,
+        })))
+    }
+
+    async fn destroy(&self, name: &Name) -> Result<bool> {
+        let Some(lease) = lock(&self.hub, &name.to_string(), false).await? else { return Ok(false) };
+        let dropped = async {
+            // DROP DATABASE waits for open transactions.
+            self.quiesce(name).await?;
+            let text = literal(&name.to_string());
+            let sql = format!(
+                "DROP DATABASE IF EXISTS {name}; DELETE FROM {META}.place WHERE name = {text}; \
+                 DELETE FROM {META}.script WHERE name = {text}; DELETE FROM {META}.tab WHERE template = {text}"
+            );
+            self.run("drop a database", &sql).await
+        }
+        .await;
+        lease.release().await;
+        dropped.map(|()| true)
+    }
+
+    fn sandbox(&self, _name: &Name) -> Result<Sandbox> {
+        let xid = format!("'dbtest-{}'", crate::name::unique());
+        let before = if self.flavour.detaches_xa { "SET SESSION xa_detach_on_prepare = OFF" } else { "" };
+        Ok(Sandbox {
+            before: before.to_owned(),
+            // Inside XA a COMMIT, a BEGIN and every DDL statement fail, instead of committing.
+            begin: format!("XA START {xid}"),
+            after: "SET SESSION TRANSACTION READ ONLY; SAVEPOINT _dbtest".to_owned(),
+            checks: vec![Check::Succeeds("RELEASE SAVEPOINT _dbtest".to_owned())],
+            rollback: format!("XA END {xid}; XA ROLLBACK {xid}"),
+            commit: format!("XA END {xid}; XA COMMIT {xid} ONE PHASE"),
+            refuse_commit: false,
+        })
+    }
+
+    fn explain(&self, error: &DbError) -> (String, &'static str) {
+        const OTHER: &str =
+            "use the ORM's own transactions, or the strategy \"truncate\" or \"template\" for this test";
+        let why = match error.code.as_deref() {
+            Some("1305") => {
+                "it was ended by a ROLLBACK or COMMIT that was not the ORM's own; what came after ran without it"
+                    .to_owned()
+            }
+            Some("1613" | "1614") => "a deadlock or timeout rolled it back".to_owned(),
+            _ => error.message.clone(),
+        };
+        (why, OTHER)
+    }
+}
+
+/// Joins statements to batches that are well below the packet limits (16 MB on MariaDB).
+fn batches(statements: impl Iterator<Item = String>) -> Vec<String> {
+    const MOST: usize = 1 << 20;
+    let mut batches: Vec<String> = Vec::new();
+    for statement in statements {
+        match batches.last_mut() {
+            Some(batch) if batch.len() + statement.len() < MOST => {
+                batch.push_str(";\n");
+                batch.push_str(&statement);
+            }
+            _ => batches.push(statement),
+        }
+    }
+    batches
+}
+
+async fn lock(hub: &Arc<Hub>, name: &str, wait: bool) -> Result<Option<Box<dyn Hold>>> {
+    let mut lent = hub.session().await?;
+    lent.holds(true);
+    // Ten minutes: somebody else's template may take long, and its holder's death frees it.
+    let seconds = if wait { 600 } else { 0 };
+    let rows = lent.query("lock a name", &format!("SELECT GET_LOCK({}, {seconds})", literal(name))).await?;
+    if scalar(&rows) == Some("1") {
+        return Ok(Some(Box::new(Locked { lent, name: name.to_owned() })));
+    }
+    lent.holds(false);
+    if wait {
+        return Err(Error::cleanup(name, "another process has held its lock for ten minutes"));
+    }
+    Ok(None)
+}
+
+#[derive(Debug)]
+struct Locked {
+    lent: Lent,
+    name: String,
+}
+
+#[async_trait]
+impl Hold for Locked {
+    async fn release(mut self: Box<Self>) {
+        let unlock = format!("SELECT RELEASE_LOCK({})", literal(&self.name));
+        if self.lent.query("unlock a name", &unlock).await.is_ok() {
+            self.lent.holds(false);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Unprotected(#[allow(dead_code)] Name);
+
+#[async_trait]
+impl Hold for Unprotected {
+    async fn release(self: Box<Self>) {}
+}
+
+/// A leased slot.
+struct Slot {
+    name: Name,
+    template: Name,
+    tables: Vec<Table>,
+    /// The slot's schema when it was made.
+    digest: Option<String>,
+    mariadb: bool,
+    session: Box<dyn Session>,
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Slot({})", self.name)
+    }
+}
+
+impl Slot {
+    async fn quiet(&mut self) -> Result<(), DbError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let rows = self.session.query(&others_sql(&self.name)).await?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            for id in ids(&rows) {
+                let _ = self.session.execute(&format!("KILL {id}")).await;
+            }
+            if Instant::now() > deadline {
+                return Err(DbError::statement(None, "a connection to it does not end"));
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Tables whose content differs from the template's.
+    async fn differing(&mut self, among: &[Table]) -> Result<Vec<Table>, DbError> {
+        if among.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names: Vec<_> = among.iter().map(|table| quoted(&table.name)).collect();
+        let rows = self.session.query(&format!("CHECKSUM TABLE {}", names.join(", "))).await?;
+        Ok(among
+            .iter()
+            .zip(rows)
+            .filter(|(table, row)| {
+                let sum = row.get(1).cloned().flatten().and_then(|text| text.parse::<i64>().ok());
+                sum != Some(if table.filled { table.checksum.unwrap_or(-1) } else { 0 })
+            })
+            .map(|(table, _)| table.clone())
+            .collect())
+    }
+
+    async fn reset(&mut self, how: Settle) -> Result<Settled, DbError> {
+        self.quiet().await?;
+        if !how.rolled_back {
+            let digest = self.session.query(&digest_sql(&self.name)).await?;
+            if self.digest.as_deref() != scalar(&digest) {
+                return Ok(Settled::Rebuild("the test changed the schema".to_owned()));
+            }
+        }
+        let tables: Vec<Table> =
+            self.tables.iter().filter(|table| !how.rolled_back || !table.transactional).cloned().collect();
+        let (filled, empty): (Vec<_>, Vec<_>) = tables.iter().cloned().partition(|table| table.filled);
+        let mut work: Vec<String> = Vec::new();
+        let changed = self.differing(&filled).await?;
+        // Tables with triggers come first: what their triggers write is cleared after them.
+        for triggers in [true, false] {
+            work.extend(empty.iter().filter(|t| t.triggers == triggers).map(Table::clear));
+            for table in changed.iter().filter(|table| table.triggers == triggers) {
+                work.push(table.clear());
+                work.push(table.restore(&self.template));
+            }
+        }
+        if !work.is_empty() {
+            self.session.execute(&format!("START TRANSACTION; {}; COMMIT", work.join("; "))).await?;
+        }
+        if tables.iter().any(|table| table.triggers) && !self.differing(&tables).await?.is_empty() {
+            return Ok(Settled::Rebuild("triggers write to tables while they are put back".to_owned()));
+        }
+        if how.restart_identity {
+            self.restart().await?;
+        }
+        Ok(Settled::Clean)
+    }
+
+    /// Identity values start where the template's do. DDL, and only for those that moved.
+    async fn restart(&mut self) -> Result<(), DbError> {
+        let stats = if self.mariadb { "" } else { "SET SESSION information_schema_stats_expiry = 0; " };
+        let sql = format!(
+            "{stats}SELECT TABLE_NAME, AUTO_INCREMENT FROM information_schema.TABLES \
+             WHERE TABLE_SCHEMA = {} AND AUTO_INCREMENT IS NOT NULL",
+            literal(&self.name.to_string())
+        );
+        let rows = self.session.query(&sql).await?;
+        let mut work = Vec::new();
+        for row in rows {
+            let name = row.first().cloned().flatten().unwrap_or_default();
+            let now: Option<u64> = row.get(1).cloned().flatten().and_then(|text| text.parse().ok());
+            let table = self.tables.iter().find(|table| table.name == name);
+            if let Some(next) = table.and_then(|table| table.next_id).filter(|next| now != Some(*next)) {
+                work.push(format!("ALTER TABLE {} AUTO_INCREMENT = {next}", quoted(&name)));
+            }
+        }
+        if work.is_empty() { Ok(()) } else { self.session.execute(&work.join("; ")).await }
+    }
+}
+
+#[async_trait]
+impl Attached for Slot {
+    async fn settle(&mut self, how: Settle) -> Result<Settled> {
+        match self.reset(how).await {
+            Ok(settled) => Ok(settled),
+            // A table is gone, another one is new, a row can't be deleted: make it anew.
+            Err(error) if !error.connect && error.code.is_some() => {
+                Ok(Settled::Rebuild(format!("it could not be put back: {}", error.message)))
+            }
+            Err(error) => Err(Error::cleanup(&self.name.to_string(), error)),
+        }
+    }
+
+    async fn detach(self: Box<Self>) {
+        self.session.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_tells_the_server() {
+        assert_eq!(flavour("9.7.0"), Ok(Flavour { mariadb: false, detaches_xa: true }));
+        assert_eq!(flavour("8.0.28-debian"), Ok(Flavour { mariadb: false, detaches_xa: false }));
+        assert_eq!(flavour("10.11.6-MariaDB-0+deb12u1"), Ok(Flavour { mariadb: true, detaches_xa: false }));
+        assert_eq!(flavour("5.7.44"), Err("8.0"));
+        assert_eq!(flavour("10.4.32-MariaDB"), Err("10.5"));
+        assert_eq!(flavour("nonsense"), Err("8.0"));
+    }
+
+    #[test]
+    fn a_batch_holds_whole_statements() {
+        let long = "x".repeat(700_000);
+        let batches = batches([long.clone(), "a".to_owned(), long.clone()].into_iter());
+        assert_eq!(batches.len(), 2);
+        assert!(batches[0].ends_with(";\na"));
+        assert_eq!(batches[1], long);
+    }
+}

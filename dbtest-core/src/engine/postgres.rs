@@ -1,0 +1,518 @@
+//! Postgres: databases as places, cloned with `CREATE DATABASE … TEMPLATE`.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ::url::Url;
+use async_trait::async_trait;
+
+use super::{Attached, Engine, Found, Hold, Places, Settle, Settled};
+use crate::backend::{Check, DbError, Sandbox, Session};
+use crate::description::Description;
+use crate::error::{Error, Result};
+use crate::hub::{Connect, Hub, Lent, scalar};
+use crate::name::Name;
+use crate::sql::literal;
+
+/// The first half of all our advisory locks; the second is the hash of a name.
+pub(super) const LOCK: i32 = 0x0DB7_E575;
+
+/// The oldest version that has all that a slot's SQL uses.
+const OLDEST: u32 = 140_000;
+
+/// How long a connection that was told to end may take. A backend in an uninterruptible state
+/// is rare, and then an error is better than a test that hangs.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What one query tells about the server and the user.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) version: String,
+    pub(crate) number: u32,
+    pub(crate) superuser: bool,
+    pub(crate) may_create: bool,
+    durable: bool,
+}
+
+impl Facts {
+    const QUERY: &str = "SELECT current_setting('server_version'), current_setting('server_version_num'), \
+        r.rolsuper::int, (r.rolsuper OR r.rolcreatedb)::int, (current_setting('fsync') = 'on')::int \
+        FROM pg_roles r WHERE r.rolname = current_user";
+
+    pub(crate) async fn ask(hub: &Arc<Hub>) -> Result<Self> {
+        let rows = hub.query("ask the server what it is", Self::QUERY).await?;
+        let column = |at: usize| rows.first().and_then(|row| row.get(at)?.clone()).unwrap_or_default();
+        // Debian appends its own version behind a space.
+        let version = column(0).split(' ').next().unwrap_or_default().to_owned();
+        let number = column(1).parse().unwrap_or(0);
+        if number < OLDEST {
+            return Err(Error::too_old("Postgres", &hub.shown(), &version, "14"));
+        }
+        Ok(Self {
+            version,
+            number,
+            superuser: column(2) == "1",
+            may_create: column(3) == "1",
+            durable: column(4) == "1",
+        })
+    }
+}
+
+/// Databases on one Postgres server.
+#[derive(Debug)]
+pub(crate) struct Databases {
+    hub: Arc<Hub>,
+    url: Url,
+    facts: Facts,
+    version: String,
+}
+
+impl Databases {
+    pub(crate) fn new(hub: Arc<Hub>, facts: Facts) -> Result<Self> {
+        let url = Url::parse(&hub.url)
+            .map_err(|error| Error::malformed_url("the server's URL", Engine::Postgres, error))?;
+        if !facts.may_create {
+            return Err(Error::unsupported(
+                format!("the database user may not create databases ({})", hub.shown()),
+                "run ALTER ROLE … CREATEDB, or use the strategy \"schema\", which creates no database",
+            ));
+        }
+        let version = format!("postgres {}", facts.number / 10_000);
+        Ok(Self { hub, url, facts, version })
+    }
+
+    fn parsed(&self, name: &str) -> String {
+        crate::url::with_database(&self.url, name)
+    }
+
+    async fn run(&self, operation: &str, sql: &str) -> Result<()> {
+        self.hub.execute(operation, sql).await
+    }
+
+    /// Ends every connection to the database and waits until the last is gone. CREATE and DROP
+    /// DATABASE wait for them too, but in steps of 100 ms.
+    async fn quiesce(&self, name: &Name) -> Result<()> {
+        let sql = format!(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = {}",
+            literal(&name.to_string())
+        );
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let rows = self.hub.query("end the connections of a database", &sql).await?;
+            if scalar(&rows) == Some("0") {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(Error::cleanup(&name.to_string(), "a connection to it does not end"));
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+/// All databases of ours, what is written on each, and whether somebody holds it: by its lease,
+/// which is a lock inside the database, or by its name, which is one in the maintenance database.
+fn survey_sql() -> String {
+    format!(
+        "WITH held AS (SELECT database, classid, objid FROM pg_locks WHERE locktype = 'advisory' \
+           AND granted AND classid = {LOCK}::bigint::oid AND objsubid = 2) \
+         SELECT d.datname, shobj_description(d.oid, 'pg_database'), (EXISTS (SELECT FROM held h \
+           WHERE h.database = d.oid OR h.objid = (hashtext(d.datname)::bigint & 4294967295)::oid))::int \
+         FROM pg_database d WHERE d.datname LIKE 'dbtest\\_%'"
+    )
+}
+
+/// A call of an advisory lock function for a name.
+pub(super) fn lock_call(function: &str, name: &str) -> String {
+    format!("{function}({LOCK}, hashtext({}))", literal(name))
+}
+
+pub(super) fn found(rows: crate::backend::Rows) -> Vec<Found> {
+    rows.into_iter()
+        .filter_map(|row| {
+            let mut columns = row.into_iter();
+            // Names that only look like ours are nobody's business here.
+            let name = Name::parse(&columns.next()??)?;
+            let description = columns.next()?.and_then(|text| Description::from_json(&text));
+            let held = columns.next()?.as_deref() == Some("1");
+            Some(Found { name, description, held })
+        })
+        .collect()
+}
+
+/// The slot's own SQL, with its schema and its conditions filled in.
+pub(super) fn slot_sql(template: &str, meta: &str, mine: &str, others: &str, lobs: bool) -> String {
+    template
+        .replace("@meta@", meta)
+        .replace("@mine@", mine)
+        .replace("@others@", others)
+        .replace("@lobs@", if lobs { "true" } else { "false" })
+}
+
+/// The schema in which a slot database keeps what it needs to be reset.
+const META: &str = "_dbtest";
+
+pub(super) const SLOT_SQL: &str = include_str!("postgres_slot.sql");
+
+#[async_trait]
+impl Places for Databases {
+    fn shown(&self) -> String {
+        self.hub.shown()
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn url(&self, name: &Name) -> String {
+        self.parsed(&name.to_string())
+    }
+
+    fn command(&self, name: &Name) -> String {
+        command(&self.url, &name.to_string(), None)
+    }
+
+    async fn survey(&self) -> Result<Vec<Found>> {
+        Ok(found(self.hub.query("list the test databases", &survey_sql()).await?))
+    }
+
+    async fn hold(&self, name: &str, wait: bool) -> Result<Option<Box<dyn Hold>>> {
+        hold(&self.hub, name, wait).await
+    }
+
+    async fn protect(&self, name: &Name) -> Result<Box<dyn Hold>> {
+        protect(&self.hub, &name.to_string()).await
+    }
+
+    async fn create(&self, name: &Name) -> Result<()> {
+        // template1 may be in use by somebody, template0 never is.
+        self.run("create a database", &format!("CREATE DATABASE {name} TEMPLATE template0")).await
+    }
+
+    async fn filled(&self, name: &Name, description: &mut Description) -> Result<()> {
+        description.after_clone = self.left_behind(name).await?;
+        self.run("close a template", &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await?;
+        self.quiesce(name).await
+    }
+
+    async fn copy(&self, template: &Name, description: &Description, name: &Name) -> Result<()> {
+        // Copying files is faster, but on a durable server it waits for two checkpoints.
+        let strategy = match (self.facts.number >= 150_000, self.facts.durable) {
+            (false, _) => "",
+            (true, false) => " STRATEGY FILE_COPY",
+            (true, true) => " STRATEGY WAL_LOG",
+        };
+        let create = format!("CREATE DATABASE {name} TEMPLATE {template}{strategy}");
+        self.run("clone a database", &create).await?;
+        for sql in &description.after_clone {
+            self.run("copy a database's settings and grants", &sql.replace("@database@", &name.to_string()))
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn prepare(&self, name: &Name) -> Result<()> {
+        let mine = "n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', '_dbtest')";
+        let others = "a.backend_type = 'client backend' AND a.datid = \
+            (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())";
+        let mut sql = slot_sql(SLOT_SQL, META, mine, others, true);
+        sql.push_str(&slot_sql(include_str!("postgres_database.sql"), META, mine, others, true));
+        let digest = if self.facts.superuser { "NULL" } else { "_dbtest.digest()" };
+        if self.facts.superuser {
+            // Last, or they would see this very script as a change.
+            sql.push_str(&format!("INSERT INTO _dbtest.state VALUES (_dbtest.settings(), {digest});\n"));
+            sql.push_str(&slot_sql(include_str!("postgres_events.sql"), META, mine, others, true));
+        } else {
+            sql.push_str(&format!("INSERT INTO _dbtest.state VALUES (_dbtest.settings(), {digest});\n"));
+        }
+        let mut session = self.hub.open(self.url(name)).await?;
+        let result = session.execute(&sql).await;
+        session.close().await;
+        result.map_err(|error| Error::database("prepare a slot", &name.to_string(), error))
+    }
+
+    async fn describe(&self, name: &Name, description: &Description) -> Result<()> {
+        let sql = format!("COMMENT ON DATABASE {name} IS {}", literal(&description.to_json()));
+        self.run("describe a database", &sql).await
+    }
+
+    async fn attach(&self, name: &Name) -> Result<Option<Box<dyn Attached>>> {
+        let session = match self.hub.try_open(self.url(name)).await {
+            Ok(session) => session,
+            // Dropped, being dropped, or closed since the survey.
+            Err(error) if ["3D000", "55000", "57P01"].iter().any(|code| error.is(code)) => return Ok(None),
+            Err(error) => return Err(Error::connect(&name.to_string(), Engine::Postgres, error)),
+        };
+        let place = name.to_string();
+        attach(session, &place, &place, META, self.facts.superuser).await
+    }
+
+    async fn destroy(&self, name: &Name) -> Result<bool> {
+        let exists = format!("SELECT 1 FROM pg_database WHERE datname = {}", literal(&name.to_string()));
+        if self.hub.query("look for a database", &exists).await?.is_empty() {
+            return Ok(true);
+        }
+        // From here on nobody can lease it; whoever leased it just now keeps it.
+        self.run("close a database", &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await?;
+        let leased = format!(
+            "SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE d.datname = {} \
+             AND l.locktype = 'advisory' AND l.granted AND l.classid = {LOCK}::bigint::oid AND l.objsubid = 2",
+            literal(&name.to_string())
+        );
+        if !self.hub.query("look for a lease", &leased).await?.is_empty() {
+            self.run("open a database", &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await?;
+            return Ok(false);
+        }
+        self.quiesce(name).await?;
+        self.run("drop a database", &format!("DROP DATABASE IF EXISTS {name}")).await?;
+        Ok(true)
+    }
+
+    fn sandbox(&self, _name: &Name) -> Result<Sandbox> {
+        Ok(Sandbox {
+            // Whatever runs behind a lost transaction must not write.
+            before: "SET default_transaction_read_only = on".to_owned(),
+            begin: "BEGIN READ WRITE".to_owned(),
+            after: "INSERT INTO _dbtest.guard VALUES (1); SAVEPOINT _dbtest".to_owned(),
+            checks: vec![Check::Succeeds("SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT _dbtest".to_owned())],
+            rollback: "ROLLBACK".to_owned(),
+            commit: "SET LOCAL dbtest.commit = 'on'; COMMIT".to_owned(),
+            refuse_commit: false,
+        })
+    }
+
+    fn explain(&self, error: &DbError) -> (String, &'static str) {
+        explain(error)
+    }
+}
+
+impl Databases {
+    /// What `CREATE DATABASE … TEMPLATE` does not copy: settings and grants of the database.
+    async fn left_behind(&self, name: &Name) -> Result<Vec<String>> {
+        let sql = format!(
+            "SELECT format('ALTER %s SET %s = %s', CASE WHEN s.setrole = 0 THEN 'DATABASE @database@' \
+               ELSE format('ROLE %I IN DATABASE @database@', r.rolname) END, split_part(c.pair, '=', 1), \
+               CASE WHEN split_part(c.pair, '=', 1) = 'search_path' THEN substr(c.pair, strpos(c.pair, '=') + 1) \
+               ELSE quote_literal(substr(c.pair, strpos(c.pair, '=') + 1)) END) \
+             FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase \
+             LEFT JOIN pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) AS c(pair) WHERE d.datname = {name} \
+             UNION ALL \
+             SELECT format('GRANT %s ON DATABASE @database@ TO %s%s', a.privilege_type, \
+               CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(g.rolname) END, \
+               CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) \
+             FROM pg_database d, aclexplode(d.datacl) a LEFT JOIN pg_roles g ON g.oid = a.grantee \
+             WHERE d.datname = {name} AND a.grantee <> d.datdba",
+            name = literal(&name.to_string())
+        );
+        let rows = self.hub.query("read a database's settings", &sql).await?;
+        Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
+    }
+}
+
+/// Takes the advisory lock of a name in the maintenance database.
+pub(super) async fn hold(hub: &Arc<Hub>, name: &str, wait: bool) -> Result<Option<Box<dyn Hold>>> {
+    let mut lent = hub.session().await?;
+    lent.holds(true);
+    if wait {
+        let sql = format!("SELECT {}::text", lock_call("pg_advisory_lock", name));
+        lent.query("lock a name", &sql).await?;
+    } else {
+        let sql = format!("SELECT {}::int", lock_call("pg_try_advisory_lock", name));
+        if scalar(&lent.query("lock a name", &sql).await?) != Some("1") {
+            lent.holds(false);
+            return Ok(None);
+        }
+    }
+    let unlock = format!("SELECT {}::text", lock_call("pg_advisory_unlock", name));
+    Ok(Some(Box::new(Locked { lent, unlock })))
+}
+
+/// Takes a shared lock on a name: a sweeper finds it held, other processes are not kept out.
+pub(super) async fn protect(hub: &Arc<Hub>, name: &str) -> Result<Box<dyn Hold>> {
+    let mut lent = hub.session().await?;
+    lent.holds(true);
+    let sql = format!("SELECT {}::text", lock_call("pg_advisory_lock_shared", name));
+    lent.query("protect a template", &sql).await?;
+    let unlock = format!("SELECT {}::text", lock_call("pg_advisory_unlock_shared", name));
+    Ok(Box::new(Locked { lent, unlock }))
+}
+
+struct Locked {
+    lent: Lent,
+    unlock: String,
+}
+
+impl fmt::Debug for Locked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Locked({})", self.unlock)
+    }
+}
+
+#[async_trait]
+impl Hold for Locked {
+    async fn release(mut self: Box<Self>) {
+        // If this fails the session is closed instead, which unlocks too.
+        if self.lent.query("unlock a name", &self.unlock).await.is_ok() {
+            self.lent.holds(false);
+        }
+    }
+}
+
+/// Leases a slot with a session that is open in it.
+pub(super) async fn attach(
+    mut session: Box<dyn Session>,
+    place: &str,
+    lock: &str,
+    meta: &str,
+    superuser: bool,
+) -> Result<Option<Box<dyn Attached>>> {
+    // One session keeps the role for good: changing it throws cached plans away.
+    let replica = if superuser { "SET session_replication_role = replica; " } else { "" };
+    let sql = format!(
+        "SET synchronous_commit = off; SET row_security = off; SET lock_timeout = '20s'; {replica}SELECT {}::int",
+        lock_call("pg_try_advisory_lock", lock)
+    );
+    match session.query(&sql).await {
+        Ok(rows) if scalar(&rows) == Some("1") => {
+            let settle = format!("SELECT {meta}.settle()");
+            Ok(Some(Box::new(Slot { place: place.to_owned(), settle, session })))
+        }
+        Ok(_) => {
+            session.close().await;
+            Ok(None)
+        }
+        // Somebody is dropping the database at this moment.
+        Err(error) if error.connect || error.is("57P01") => Ok(None),
+        Err(error) => Err(Error::database("lease a slot", place, error)),
+    }
+}
+
+/// A leased slot.
+struct Slot {
+    place: String,
+    settle: String,
+    session: Box<dyn Session>,
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Slot({})", self.place)
+    }
+}
+
+#[async_trait]
+impl Attached for Slot {
+    async fn settle(&mut self, _how: Settle) -> Result<Settled> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.session.query(&self.settle).await {
+                Ok(rows) => match scalar(&rows) {
+                    Some("clean") => return Ok(Settled::Clean),
+                    Some("busy") => {}
+                    Some(reason) => return Ok(Settled::Rebuild(reason.to_owned())),
+                    None => return Ok(Settled::Rebuild("its reset gave no answer".to_owned())),
+                },
+                // The test dropped our schema along with its own.
+                Err(error) if ["3F000", "42883", "42P01"].iter().any(|code| error.is(code)) => {
+                    return Ok(Settled::Rebuild("the test dropped what dbtest keeps there".to_owned()));
+                }
+                Err(error) => return Err(Error::cleanup(&self.place, error)),
+            }
+            if Instant::now() > deadline {
+                return Err(Error::cleanup(&self.place, "a connection to it does not end"));
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    async fn detach(self: Box<Self>) {
+        self.session.close().await;
+    }
+}
+
+pub(super) fn explain(error: &DbError) -> (String, &'static str) {
+    const TRUNCATE: &str = "use the ORM's own transactions, or the strategy \"truncate\" or \"template\" for this test";
+    match error.code.as_deref() {
+        Some("25P02") => (
+            "a statement failed outside a transaction of the application's own, and Postgres runs nothing \
+             more in a transaction after that"
+                .to_owned(),
+            "let the statement fail inside a transaction of its own, or use the strategy \"truncate\" or \
+             \"template\" for this test",
+        ),
+        Some("25P01" | "3B001") => (
+            "it was ended by a COMMIT or ROLLBACK that was not the ORM's own, or by a BEGIN with options that \
+             failed; nothing was committed, and what came after ran without it"
+                .to_owned(),
+            TRUNCATE,
+        ),
+        Some(code) if code.starts_with("23") => (
+            format!("a deferred constraint would have failed at COMMIT: {}", error.message),
+            "correct what the application writes; in production its COMMIT would fail like this",
+        ),
+        _ => (error.message.clone(), TRUNCATE),
+    }
+}
+
+/// The command that opens a database in psql. Without the password: psql asks for it, or finds
+/// it in ~/.pgpass or PGPASSWORD.
+pub(super) fn command(url: &Url, database: &str, search_path: Option<&str>) -> String {
+    let mut command = String::new();
+    if let Some(path) = search_path {
+        command.push_str(&format!("PGOPTIONS='-c search_path={path}' "));
+    }
+    command.push_str("psql");
+    match (crate::url::socket(url), url.host_str()) {
+        (Some(socket), _) => command.push_str(&format!(" -h {socket}")),
+        (None, Some(host)) => command.push_str(&format!(" -h {host}")),
+        (None, None) => {}
+    }
+    if let Some(port) = url.port() {
+        command.push_str(&format!(" -p {port}"));
+    }
+    if !url.username().is_empty() {
+        command.push_str(&format!(" -U {}", url.username()));
+    }
+    command.push_str(&format!(" {database}"));
+    command
+}
+
+/// The places that a strategy asks for: databases, or schemas in one database.
+pub(crate) async fn places(url: String, connect: Connect, schemas: bool) -> Result<Arc<dyn Places>> {
+    let hub = Hub::new(Engine::Postgres, url, Arc::clone(&connect));
+    let facts = Facts::ask(&hub).await?;
+    if schemas {
+        Ok(Arc::new(super::postgres_schema::Schemas::new(hub, facts, connect).await?))
+    } else {
+        Ok(Arc::new(Databases::new(hub, facts)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_opens_the_database_without_the_password() {
+        let url = Url::parse("postgres://me:secret@db:5433/app").expect("a URL");
+        assert_eq!(command(&url, "dbtest_x", None), "psql -h db -p 5433 -U me dbtest_x");
+        let url = Url::parse("postgres://me@localhost/app?host=/run/pg").expect("a URL");
+        assert_eq!(
+            command(&url, "d", Some("s,e")),
+            "PGOPTIONS='-c search_path=s,e' psql -h /run/pg -U me d"
+        );
+    }
+
+    #[test]
+    fn no_placeholder_stays_in_a_slots_sql() {
+        for template in [
+            SLOT_SQL,
+            include_str!("postgres_database.sql"),
+            include_str!("postgres_events.sql"),
+        ] {
+            let sql = slot_sql(template, "m", "true", "true", true);
+            assert!(!sql.contains('@'), "{sql}");
+        }
+    }
+}

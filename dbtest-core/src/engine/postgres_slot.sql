@@ -1,0 +1,208 @@
+-- What a slot needs so that it can be put back to its baseline. Runs once, when the slot is made.
+-- @meta@ is the schema of our own; @mine@ is the condition on pg_namespace n for the schemas that
+-- belong to the slot; @others@ the condition on pg_stat_get_activity a for the connections that do.
+
+CREATE SCHEMA @meta@;
+
+-- Dirty marks: every statement that writes appends its table. No key, so that concurrent
+-- transactions never wait on each other; unlogged, since 0 is always in it: if the server crashes
+-- the table is emptied, and the slot is made anew.
+CREATE UNLOGGED TABLE @meta@.mark (relid oid NOT NULL);
+INSERT INTO @meta@.mark VALUES (0);
+
+CREATE FUNCTION @meta@.mark() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $f$
+BEGIN
+  INSERT INTO @meta@.mark VALUES (TG_RELID);
+  RETURN NULL;
+END $f$;
+
+-- Tables that hold rows, with the statements that put each back.
+CREATE TABLE @meta@.tab (
+  oid oid PRIMARY KEY, clear text NOT NULL, restore text, hard boolean NOT NULL, ord int NOT NULL DEFAULT 0);
+-- A write through relid may have changed target: partitions and inheritance children.
+CREATE TABLE @meta@.target (relid oid NOT NULL, target oid NOT NULL);
+CREATE INDEX ON @meta@.target (relid);
+-- Where foreign keys can't be switched off: resetting tab needs affected reset too.
+CREATE TABLE @meta@.closure (tab oid NOT NULL, affected oid NOT NULL);
+CREATE TABLE @meta@.seq (oid oid PRIMARY KEY, seen bigint, value bigint NOT NULL, called boolean NOT NULL);
+CREATE TABLE @meta@.lob (oid oid PRIMARY KEY);
+CREATE TABLE @meta@.state (settings text, digest text);
+
+CREATE FUNCTION @meta@.settings() RETURNS text LANGUAGE sql STABLE AS $f$
+  SELECT string_agg(s.setrole::text || s.setconfig::text, ',' ORDER BY s.setrole)
+  FROM pg_catalog.pg_db_role_setting s
+  WHERE s.setdatabase = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())
+$f$;
+
+-- The catalogue's rows by their last writer. Only used where there is no event trigger.
+CREATE FUNCTION @meta@.digest() RETURNS text LANGUAGE sql STABLE AS $f$
+  SELECT string_agg(part, ',') FROM (
+    WITH rel AS (SELECT c.oid, c.reltype, c.xmin FROM pg_catalog.pg_class c
+                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE @mine@)
+    SELECT count(*) || ':' || coalesce(sum(hashtext(xmin::text)), 0) AS part FROM rel
+    UNION ALL SELECT count(*) || ':' || coalesce(sum(hashtext(a.xmin::text)), 0)
+      FROM pg_catalog.pg_attribute a JOIN rel ON rel.oid = a.attrelid
+    UNION ALL SELECT count(*) || ':' || coalesce(sum(hashtext(d.xmin::text)), 0)
+      FROM pg_catalog.pg_attrdef d JOIN rel ON rel.oid = d.adrelid
+    UNION ALL SELECT count(*) || ':' || coalesce(sum(hashtext(t.xmin::text)), 0)
+      FROM pg_catalog.pg_trigger t JOIN rel ON rel.oid = t.tgrelid
+    UNION ALL SELECT count(*) || ':' || coalesce(sum(hashtext(r.xmin::text)), 0)
+      FROM pg_catalog.pg_rewrite r JOIN rel ON rel.oid = r.ev_class
+    UNION ALL SELECT count(*) || ':' || coalesce(sum(hashtext(p.xmin::text)), 0)
+      FROM pg_catalog.pg_policy p JOIN rel ON rel.oid = p.polrelid
+    UNION ALL SELECT count(*) || ':' || coalesce(sum(hashtext(c.xmin::text)), 0)
+      FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace WHERE @mine@
+    UNION ALL SELECT count(*) || ':' || coalesce(sum(hashtext(p.xmin::text)), 0)
+      FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE @mine@
+    UNION ALL SELECT count(*) || ':' || coalesce(sum(hashtext(t.xmin::text)), 0)
+      FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE @mine@
+    UNION ALL SELECT count(*) || ':' || coalesce(sum(hashtext(e.xmin::text)), 0)
+      FROM pg_catalog.pg_enum e JOIN pg_catalog.pg_type t ON t.oid = e.enumtypid
+      JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE @mine@
+    UNION ALL SELECT count(*) || ':' || coalesce(sum(hashtext(n.xmin::text)), 0)
+      FROM pg_catalog.pg_namespace n WHERE @mine@
+  ) parts
+$f$;
+
+DO $do$
+DECLARE
+  t record;
+  columns text;
+  filled boolean;
+  remaining oid[];
+  free oid[];
+  level int := 0;
+BEGIN
+  FOR t IN
+    SELECT c.oid, c.relkind, format('%I.%I', n.nspname, c.relname) AS name
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE @mine@ AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
+  LOOP
+    INSERT INTO @meta@.target
+      WITH RECURSIVE below(oid) AS (
+        SELECT t.oid UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN below b ON b.oid = i.inhparent)
+      SELECT t.oid, b.oid FROM below b JOIN pg_catalog.pg_class c ON c.oid = b.oid WHERE c.relkind = 'r';
+    IF t.relkind = 'r' THEN
+      SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) INTO columns
+        FROM pg_catalog.pg_attribute a
+        WHERE a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '';
+      EXECUTE format('SELECT EXISTS (SELECT FROM ONLY %s)', t.name) INTO filled;
+      IF filled AND columns IS NOT NULL THEN
+        EXECUTE format('CREATE TABLE @meta@.%I AS SELECT %s FROM ONLY %s', 'base_' || t.oid, columns, t.name);
+      END IF;
+      INSERT INTO @meta@.tab (oid, clear, restore, hard) VALUES (
+        t.oid,
+        format('DELETE FROM ONLY %s', t.name),
+        CASE WHEN filled AND columns IS NOT NULL THEN
+          format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM @meta@.%I', t.name, columns, columns, 'base_' || t.oid) END,
+        -- Triggers and rules of the user's own would fire during the reset.
+        EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = t.oid AND NOT g.tgisinternal)
+          OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = t.oid));
+    END IF;
+  END LOOP;
+
+  -- Behind the loop, so that our own triggers are not taken for the user's.
+  FOR t IN
+    SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE @mine@ AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
+  LOOP
+    EXECUTE format('CREATE TRIGGER zz_dbtest_mark AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s '
+                   'FOR EACH STATEMENT EXECUTE FUNCTION @meta@.mark()', t.name);
+    EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER zz_dbtest_mark', t.name);
+  END LOOP;
+
+  -- Children before parents; what is left when nothing is free is a cycle.
+  SELECT array_agg(oid) INTO remaining FROM @meta@.tab;
+  WHILE remaining IS NOT NULL AND cardinality(remaining) > 0 LOOP
+    level := level + 1;
+    SELECT array_agg(r) INTO free FROM unnest(remaining) r WHERE NOT EXISTS (
+      SELECT FROM pg_catalog.pg_constraint k
+      WHERE k.contype = 'f' AND k.confrelid = r AND k.conrelid <> r AND k.conrelid = ANY (remaining));
+    IF free IS NULL THEN
+      UPDATE @meta@.tab SET hard = true, ord = level WHERE oid = ANY (remaining);
+      EXIT;
+    END IF;
+    UPDATE @meta@.tab SET ord = level WHERE oid = ANY (free);
+    remaining := ARRAY(SELECT r FROM unnest(remaining) r WHERE r <> ALL (free));
+  END LOOP;
+  INSERT INTO @meta@.closure
+    WITH RECURSIVE up(tab, affected) AS (
+      SELECT oid, oid FROM @meta@.tab
+      UNION SELECT up.tab, k.conrelid FROM up
+        JOIN pg_catalog.pg_constraint k ON k.contype = 'f' AND k.confrelid = up.affected)
+    SELECT up.tab, up.affected FROM up WHERE up.affected IN (SELECT oid FROM @meta@.tab);
+
+  FOR t IN
+    SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE @mine@ AND c.relkind = 'S' AND c.relpersistence <> 't'
+  LOOP
+    EXECUTE format('INSERT INTO @meta@.seq SELECT %s, pg_sequence_last_value(%s::regclass), last_value, is_called FROM %s',
+                   t.oid, t.oid, t.name);
+  END LOOP;
+  INSERT INTO @meta@.lob SELECT oid FROM pg_catalog.pg_largeobject_metadata WHERE @lobs@;
+END $do$;
+
+-- Ends every other connection, then puts everything back. One round trip. Returns 'busy' while
+-- another connection is still there, 'clean' when all is at its baseline, else why it can't be.
+CREATE FUNCTION @meta@.settle() RETURNS text LANGUAGE plpgsql AS $f$
+DECLARE
+  marks oid[];
+  t record;
+  replica boolean := current_setting('session_replication_role') = 'replica';
+BEGIN
+  IF (SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_get_activity(NULL) a
+      WHERE a.pid <> pg_backend_pid() AND @others@) > 0 THEN
+    RETURN 'busy';
+  END IF;
+  SELECT array_agg(DISTINCT relid) INTO marks FROM @meta@.mark;
+  IF marks IS NULL OR 0::oid <> ALL (marks) THEN
+    RETURN 'the server was restarted after a crash';
+  END IF;
+  IF 1::oid = ANY (marks) THEN
+    RETURN 'the test changed the schema';
+  END IF;
+  FOR t IN SELECT * FROM @meta@.state LOOP
+    IF t.settings IS DISTINCT FROM @meta@.settings() THEN
+      RETURN 'the test changed the settings of the database';
+    END IF;
+    IF t.digest IS NOT NULL AND t.digest <> @meta@.digest() THEN
+      RETURN 'the test changed the schema';
+    END IF;
+  END LOOP;
+  IF cardinality(marks) > 1 THEN
+    IF replica THEN
+      FOR t IN SELECT b.clear, b.restore FROM @meta@.tab b
+               WHERE b.oid IN (SELECT g.target FROM @meta@.target g WHERE g.relid = ANY (marks)) LOOP
+        EXECUTE t.clear;
+        IF t.restore IS NOT NULL THEN
+          EXECUTE t.restore;
+        END IF;
+      END LOOP;
+    ELSE
+      -- Foreign keys and triggers can't be switched off without the right to: children first.
+      IF EXISTS (SELECT FROM @meta@.tab b WHERE b.hard AND b.oid IN (
+          SELECT c.affected FROM @meta@.closure c JOIN @meta@.target g ON g.target = c.tab WHERE g.relid = ANY (marks))) THEN
+        RETURN 'this database user may not switch off the triggers of a table that the test wrote to';
+      END IF;
+      FOR t IN SELECT b.clear FROM @meta@.tab b WHERE b.oid IN (
+          SELECT c.affected FROM @meta@.closure c JOIN @meta@.target g ON g.target = c.tab WHERE g.relid = ANY (marks))
+          ORDER BY b.ord LOOP
+        EXECUTE t.clear;
+      END LOOP;
+      FOR t IN SELECT b.restore FROM @meta@.tab b WHERE b.restore IS NOT NULL AND b.oid IN (
+          SELECT c.affected FROM @meta@.closure c JOIN @meta@.target g ON g.target = c.tab WHERE g.relid = ANY (marks))
+          ORDER BY b.ord DESC LOOP
+        EXECUTE t.restore;
+      END LOOP;
+    END IF;
+    DELETE FROM @meta@.mark WHERE relid <> 0;
+  END IF;
+  -- Sequences move without a mark, also in what was rolled back.
+  PERFORM setval(s.oid::regclass, s.value, s.called) FROM @meta@.seq s
+    WHERE pg_sequence_last_value(s.oid::regclass) IS DISTINCT FROM s.seen;
+  PERFORM lo_unlink(l.oid) FROM pg_catalog.pg_largeobject_metadata l
+    WHERE @lobs@ AND NOT EXISTS (SELECT FROM @meta@.lob b WHERE b.oid = l.oid);
+  RETURN 'clean';
+END $f$;

@@ -1,0 +1,313 @@
+//! SQLite: files in a folder as places. A clone is a copy of the file; a lease is a file lock.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+
+use super::{Attached, Engine, Found, Hold, Places, Settle, Settled};
+use crate::backend::{Check, DbError, Sandbox, Session};
+use crate::description::Description;
+use crate::error::{Error, Result};
+use crate::hub::{Connect, Hub, scalar};
+use crate::name::Name;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Files in one folder.
+#[derive(Debug)]
+pub(crate) struct Files {
+    hub: Arc<Hub>,
+    folder: PathBuf,
+}
+
+/// `url` is `sqlite:///path/to/folder`.
+pub(crate) async fn places(url: String, connect: Connect) -> Result<Arc<dyn Places>> {
+    let folder = PathBuf::from(crate::url::shown(&url));
+    std::fs::create_dir_all(&folder)
+        .map_err(|error| Error::system(format!("create the folder {}", folder.display()), error))?;
+    Ok(Arc::new(Files { hub: Hub::new(Engine::Sqlite, url, connect), folder }))
+}
+
+impl Files {
+    fn path(&self, name: &Name, extension: &str) -> PathBuf {
+        self.folder.join(format!("{name}.{extension}"))
+    }
+
+    fn remove(&self, name: &Name, extensions: &[&str]) -> Result<()> {
+        for extension in extensions {
+            let path = self.path(name, extension);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::system(format!("remove {}", path.display()), error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Opens a lock file, making it where it is not.
+fn lock_file(path: &Path) -> Result<File> {
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(|error| Error::system(format!("open the lock file {}", path.display()), error))
+}
+
+/// Takes the lock if nobody has it.
+fn try_lock(path: &Path) -> Result<Option<File>> {
+    let file = lock_file(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(Error::system(format!("lock {}", path.display()), error)),
+    }
+}
+
+/// Whether somebody has the lock. Does not make the file.
+fn is_locked(path: &Path) -> bool {
+    match File::options().write(true).open(path) {
+        Ok(file) => matches!(file.try_lock(), Err(TryLockError::WouldBlock)),
+        Err(_) => false,
+    }
+}
+
+/// Runs file system work where it can't hold up anybody else.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// All files of a database but its locks.
+const CONTENT: &[&str] = &["db", "db-wal", "db-shm", "db-journal", "json", "fresh"];
+
+#[async_trait]
+impl Places for Files {
+    fn shown(&self) -> String {
+        self.folder.display().to_string()
+    }
+
+    fn version(&self) -> &str {
+        "sqlite 3"
+    }
+
+    fn url(&self, name: &Name) -> String {
+        format!("sqlite://{}", self.path(name, "db").display())
+    }
+
+    fn command(&self, name: &Name) -> String {
+        format!("sqlite3 {}", self.path(name, "db").display())
+    }
+
+    async fn survey(&self) -> Result<Vec<Found>> {
+        let entries = std::fs::read_dir(&self.folder)
+            .map_err(|error| Error::system(format!("read the folder {}", self.folder.display()), error))?;
+        let mut found = Vec::new();
+        for entry in entries.flatten() {
+            let file = entry.file_name().to_string_lossy().into_owned();
+            let Some(name) = file.strip_suffix(".db").and_then(Name::parse) else { continue };
+            let description = std::fs::read_to_string(self.path(&name, "json"))
+                .ok()
+                .and_then(|text| Description::from_json(&text));
+            let held = is_locked(&self.path(&name, "hold")) || is_locked(&self.path(&name, "lease"));
+            found.push(Found { name, description, held });
+        }
+        Ok(found)
+    }
+
+    async fn hold(&self, name: &str, wait: bool) -> Result<Option<Box<dyn Hold>>> {
+        let path = self.folder.join(format!("{name}.hold"));
+        let file = if wait {
+            blocking(move || {
+                let file = lock_file(&path)?;
+                file.lock().map_err(|error| Error::system(format!("lock {}", path.display()), error))?;
+                Ok(Some(file))
+            })
+            .await?
+        } else {
+            try_lock(&path)?
+        };
+        Ok(file.map(|file| Box::new(Locked(file)) as Box<dyn Hold>))
+    }
+
+    async fn protect(&self, name: &Name) -> Result<Box<dyn Hold>> {
+        let path = self.path(name, "lease");
+        let file = lock_file(&path)?;
+        // Only a sweeper takes this one alone; if it just did, the template is gone anyhow.
+        let _ = file.try_lock_shared();
+        Ok(Box::new(Locked(file)))
+    }
+
+    async fn create(&self, name: &Name) -> Result<()> {
+        let path = self.path(name, "db");
+        // An empty file is an empty database.
+        File::create_new(&path)
+            .map(drop)
+            .map_err(|error| Error::system(format!("create the database {}", path.display()), error))
+    }
+
+    async fn filled(&self, name: &Name, _description: &mut Description) -> Result<()> {
+        let shown = name.to_string();
+        let failed = |error: DbError| Error::database("close a template", &shown, error);
+        let mut session = self.hub.open(self.url(name)).await?;
+        let deadline = Instant::now() + PATIENCE;
+        // A copy of the file must have everything, so nothing may be left in the log; a copy
+        // opens in the mode that the file was in.
+        let closed = loop {
+            let result = session.query("PRAGMA journal_mode = WAL; PRAGMA wal_checkpoint(TRUNCATE)").await;
+            match result {
+                Ok(rows) => {
+                    let checkpoint = rows.last().and_then(|row| row.first().cloned().flatten());
+                    if checkpoint.as_deref() == Some("0") {
+                        break Ok(());
+                    }
+                }
+                Err(error) if error.code.as_deref() != Some("5") => break Err(failed(error)),
+                Err(_) => {}
+            }
+            if Instant::now() > deadline {
+                break Err(Error::cleanup(&name.to_string(), "a connection of the setup stays open"));
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        };
+        session.close().await;
+        closed
+    }
+
+    async fn copy(&self, template: &Name, _description: &Description, name: &Name) -> Result<()> {
+        let (from, to) = (self.path(template, "db"), self.path(name, "db"));
+        blocking(move || {
+            std::fs::copy(&from, &to)
+                .map(drop)
+                .map_err(|error| Error::system(format!("copy the template {}", from.display()), error))
+        })
+        .await
+    }
+
+    async fn prepare(&self, name: &Name) -> Result<()> {
+        let path = self.path(name, "fresh");
+        File::create(&path)
+            .map(drop)
+            .map_err(|error| Error::system(format!("write {}", path.display()), error))
+    }
+
+    async fn describe(&self, name: &Name, description: &Description) -> Result<()> {
+        let (path, part) = (self.path(name, "json"), self.path(name, "json-part"));
+        std::fs::write(&part, description.to_json())
+            .and_then(|()| std::fs::rename(&part, &path))
+            .map_err(|error| Error::system(format!("write {}", path.display()), error))
+    }
+
+    async fn attach(&self, name: &Name) -> Result<Option<Box<dyn Attached>>> {
+        let path = self.path(name, "lease");
+        let Some(lock) = try_lock(&path)? else { return Ok(None) };
+        if !self.path(name, "db").exists() {
+            // Dropped since the survey; the lock file is ours alone.
+            let _ = std::fs::remove_file(&path);
+            return Ok(None);
+        }
+        let session = self.hub.open(self.url(name)).await?;
+        let mut slot = Slot { name: name.to_string(), session, version: None, _lock: lock };
+        // Only the first to lease a copy knows that nobody wrote to it.
+        if std::fs::remove_file(self.path(name, "fresh")).is_ok() {
+            slot.version = slot.data_version().await?;
+        }
+        Ok(Some(Box::new(slot)))
+    }
+
+    async fn destroy(&self, name: &Name) -> Result<bool> {
+        let lease = self.path(name, "lease");
+        let Some(lock) = try_lock(&lease)? else { return Ok(false) };
+        self.remove(name, CONTENT)?;
+        self.remove(name, &["lease", "hold"])?;
+        drop(lock);
+        Ok(true)
+    }
+
+    fn sandbox(&self, _name: &Name) -> Result<Sandbox> {
+        Ok(Sandbox {
+            before: String::new(),
+            begin: "BEGIN".to_owned(),
+            after: "SAVEPOINT _dbtest".to_owned(),
+            checks: vec![
+                Check::Empty("PRAGMA foreign_key_check".to_owned()),
+                Check::Succeeds("RELEASE SAVEPOINT _dbtest".to_owned()),
+            ],
+            rollback: "ROLLBACK".to_owned(),
+            commit: "COMMIT".to_owned(),
+            // SQLite has no SQL that refuses a COMMIT.
+            refuse_commit: true,
+        })
+    }
+
+    fn explain(&self, error: &DbError) -> (String, &'static str) {
+        const OTHER: &str =
+            "use the ORM's own transactions, or the strategy \"truncate\" or \"template\" for this test";
+        let lost = error.message.contains("no such savepoint") || error.message.contains("no transaction");
+        let why = if lost {
+            "it was ended by a COMMIT or ROLLBACK that was not the ORM's own; nothing was committed, and what \
+             came after ran without it"
+                .to_owned()
+        } else {
+            error.message.clone()
+        };
+        (why, OTHER)
+    }
+}
+
+/// A lock that ends when its file is closed.
+#[derive(Debug)]
+struct Locked(#[allow(dead_code, reason = "the open file is the lock")] File);
+
+#[async_trait]
+impl Hold for Locked {
+    async fn release(self: Box<Self>) {}
+}
+
+/// A leased file.
+#[derive(Debug)]
+struct Slot {
+    name: String,
+    session: Box<dyn Session>,
+    /// SQLite's own count of what other connections committed, when the file was clean.
+    version: Option<String>,
+    _lock: File,
+}
+
+impl Slot {
+    async fn data_version(&mut self) -> Result<Option<String>> {
+        let rows = self
+            .session
+            .query("PRAGMA data_version")
+            .await
+            .map_err(|error| Error::cleanup(&self.name, error))?;
+        Ok(scalar(&rows).map(str::to_owned))
+    }
+}
+
+#[async_trait]
+impl Attached for Slot {
+    async fn settle(&mut self, how: Settle) -> Result<Settled> {
+        if how.leaked > 0 {
+            return Ok(Settled::Rebuild("a connection to it is still open".to_owned()));
+        }
+        // Copying the file anew is cheaper than finding out what changed in it.
+        let now = self.data_version().await?;
+        if self.version.is_some() && self.version == now {
+            return Ok(Settled::Clean);
+        }
+        Ok(Settled::Rebuild("it was written to".to_owned()))
+    }
+
+    async fn detach(self: Box<Self>) {
+        self.session.close().await;
+    }
+}

@@ -1,0 +1,450 @@
+//! The builder: what a test database is.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use tokio::sync::OnceCell;
+
+use crate::backend::{Backend, Place};
+use crate::config::{Config, config};
+use crate::engine::{Engine, Places, postgres_schema};
+use crate::error::{Error, Result};
+use crate::ground::{Fill, Ground};
+use crate::hub::Connect;
+use crate::server::{self, Server};
+use crate::setup::{Action, Migrations, Setup, StepError, fingerprint};
+use crate::slot::Wanted;
+use crate::strategy::{Context, Strategy};
+use crate::test_db::TestDb;
+use crate::{engine, guard, sql};
+
+/// What a test database is: migrations, seeds, strategy, server. [`open`](Fixture::open) starts
+/// a [`TestDb`] from it; the attribute does nothing that can't be said here.
+///
+/// Every method takes and returns the builder. What can't be used (a folder that is not there)
+/// is reported by `open`.
+#[must_use = "a fixture does nothing until it is opened"]
+pub struct Fixture<B: Backend> {
+    setup: Setup<B>,
+    strategy: Option<Strategy>,
+    require: Option<Strategy>,
+    server: Server,
+    max_connections: Option<u32>,
+    restart_identity: bool,
+    label: Option<String>,
+    folder: Option<PathBuf>,
+    version: Option<String>,
+    /// Templates of other fixtures are not shared, though the setup is the same.
+    salt: String,
+    wrong: Option<Error>,
+}
+
+impl<B: Backend> Clone for Fixture<B> {
+    fn clone(&self) -> Self {
+        Self {
+            setup: self.setup.clone(),
+            strategy: self.strategy.clone(),
+            require: self.require.clone(),
+            server: self.server.clone(),
+            max_connections: self.max_connections,
+            restart_identity: self.restart_identity,
+            label: self.label.clone(),
+            folder: self.folder.clone(),
+            version: self.version.clone(),
+            salt: self.salt.clone(),
+            wrong: self.wrong.clone(),
+        }
+    }
+}
+
+impl<B: Backend> std::fmt::Debug for Fixture<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fixture")
+            .field("backend", &format_args!("{} on {}", B::NAME, B::ENGINE))
+            .field("setup", &self.setup)
+            .field("strategy", &self.strategy)
+            .field("server", &self.server)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<B: Backend> Default for Fixture<B> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<B: Backend> Fixture<B> {
+    /// A fixture without a setup.
+    pub fn new() -> Self {
+        Self {
+            setup: Setup::default(),
+            strategy: None,
+            require: None,
+            server: Server::auto(),
+            max_connections: None,
+            restart_identity: false,
+            label: None,
+            folder: None,
+            version: None,
+            salt: String::new(),
+            wrong: None,
+        }
+    }
+
+    /// The folder that relative paths start from: the crate's own.
+    pub fn manifest_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder.get_or_insert_with(|| {
+            // A test archive may run on another machine, and its runner says where.
+            std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| folder.into(), PathBuf::from)
+        });
+        self
+    }
+
+    /// A name for messages; the crate's by default.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Migrations of the ORM.
+    pub fn migrations(mut self, migrations: impl Migrations<B>) -> Self {
+        self.setup.migrations(migrations);
+        self
+    }
+
+    /// The ORM's migrations from a folder, read when the test runs.
+    pub fn migrations_dir(self, folder: impl AsRef<Path>) -> Self {
+        let folder = self.resolve(folder.as_ref());
+        self.try_setup(|setup| {
+            let migrations =
+                B::migrations(&folder).map_err(|why| Error::migrations_folder(&folder, &why))?;
+            setup.boxed_migrations(Arc::from(migrations));
+            Ok(())
+        })
+    }
+
+    /// The same, if there is such a folder.
+    pub fn migrations_dir_if_any(self, folder: impl AsRef<Path>) -> Self {
+        let path = self.resolve(folder.as_ref());
+        if path.is_dir() { self.migrations_dir(path) } else { self }
+    }
+
+    /// The `.sql` files of a folder, in the order of their names, without an ORM's bookkeeping.
+    pub fn sql_dir(self, folder: impl AsRef<Path>) -> Self {
+        let folder = self.resolve(folder.as_ref());
+        self.try_setup(|setup| setup.sql_folder(&folder))
+    }
+
+    /// SQL text. The name is for messages.
+    pub fn sql(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
+        self.setup.sql(name, text);
+        self
+    }
+
+    /// Seed rows as SQL text, part of the baseline. The name is for messages.
+    pub fn seed_sql(self, name: impl Into<String>, text: impl Into<String>) -> Self {
+        let name = name.into();
+        self.sql(format!("seed {name}"), text)
+    }
+
+    /// Code that fills the database: seeds, or migrations of your own. It becomes part of the
+    /// template, so it runs once and not once per test.
+    ///
+    /// Code can't be compared, so the template is rebuilt when the test executable changes. Say
+    /// [`version`](Fixture::version) before it to decide that yourself.
+    #[track_caller]
+    pub fn seed<F, Fut, E>(mut self, code: F) -> Self
+    where
+        F: Fn(B::Handle) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::fmt::Display,
+    {
+        let at = std::panic::Location::caller();
+        let name = format!("the seed at {}:{}", at.file(), at.line());
+        let version = self.version.take();
+        self.setup.code(name, version.as_deref(), code);
+        self
+    }
+
+    /// The version of the next [`seed`](Fixture::seed): the template is rebuilt when it changes,
+    /// and not when the executable does.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// The database stays empty: no migrations are wanted.
+    pub fn empty(mut self) -> Self {
+        self.setup.empty = true;
+        self
+    }
+
+    /// The strategy, unless `DBTEST_STRATEGY` says another.
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.strategy = Some(strategy);
+        self
+    }
+
+    /// The strategy, whatever `DBTEST_STRATEGY` says: the test is wrong under any other.
+    pub fn require(mut self, strategy: Strategy) -> Self {
+        self.require = Some(strategy);
+        self
+    }
+
+    /// The server; [`Server::auto`] by default.
+    pub fn server(mut self, server: Server) -> Self {
+        self.server = server;
+        self
+    }
+
+    /// The most connections that a pool opens; 10 by default.
+    pub fn max_connections(mut self, most: u32) -> Self {
+        self.max_connections = Some(most);
+        self
+    }
+
+    /// Identity values restart for every test also where that costs DDL (MySQL). Elsewhere they
+    /// always do.
+    pub fn restart_identity(mut self, restart: bool) -> Self {
+        self.restart_identity = restart;
+        self
+    }
+
+    /// A word that keeps this fixture's templates and slots apart from those of other fixtures
+    /// with the same setup.
+    pub fn apart(mut self, word: impl Into<String>) -> Self {
+        self.salt = word.into();
+        self
+    }
+
+    pub(crate) fn for_test(mut self, package: &str) -> Self {
+        self.label.get_or_insert_with(|| package.to_owned());
+        self
+    }
+
+    fn resolve(&self, path: &Path) -> PathBuf {
+        match &self.folder {
+            Some(folder) => folder.join(path),
+            None => path.to_owned(),
+        }
+    }
+
+    fn try_setup(mut self, add: impl FnOnce(&mut Setup<B>) -> Result<()>) -> Self {
+        if let Err(error) = add(&mut self.setup) {
+            self.wrong.get_or_insert(error);
+        }
+        self
+    }
+
+    /// Opens a test database. The test's name is the thread's, as the test harness sets it.
+    ///
+    /// # Errors
+    /// No server, a setup that fails, a strategy that the engine can't have: see
+    /// [`ErrorKind`](crate::ErrorKind).
+    pub async fn open(self) -> Result<TestDb<B>> {
+        let name = std::thread::current().name().unwrap_or("test").to_owned();
+        self.open_for(&name).await
+    }
+
+    /// The same, for a test of that name.
+    ///
+    /// # Errors
+    /// As [`open`](Fixture::open).
+    pub async fn open_for(self, test: &str) -> Result<TestDb<B>> {
+        let test = test.to_owned();
+        let (lease, context, strategy) = crate::runtime::run(self.lease(test)).await?;
+        TestDb::open(lease, context, strategy).await
+    }
+
+    /// The blocking twin of [`open`](Fixture::open), for tests without a runtime. The handle's
+    /// connections live on dbtest's own runtime.
+    ///
+    /// # Errors
+    /// As [`open`](Fixture::open).
+    pub fn open_blocking(self) -> Result<TestDb<B>> {
+        let name = std::thread::current().name().unwrap_or("test").to_owned();
+        crate::runtime::block(async move {
+            let (lease, context, strategy) = self.lease(name).await?;
+            TestDb::open(lease, context, strategy).await
+        })
+    }
+
+    async fn lease(
+        self,
+        test: String,
+    ) -> Result<(crate::strategy::Lease, Context, Arc<dyn crate::strategy::IsolationStrategy>)> {
+        let config = config()?;
+        if let Some(wrong) = self.wrong {
+            return Err(wrong);
+        }
+        if self.setup.steps.is_empty() && !self.setup.empty {
+            return Err(Error::no_setup(&test));
+        }
+        let (strategy, overruled) =
+            Strategy::choose(config.strategy.as_deref(), self.strategy.as_ref(), self.require.as_ref())?;
+        if overruled {
+            crate::progress::say(&format!(
+                "{test} requires the strategy {:?}; DBTEST_STRATEGY does not apply to it",
+                strategy.name()
+            ));
+        }
+        let connect = connect::<B>();
+        let places = places(&self.server, B::ENGINE, B::NAME, &connect, strategy.schemas()).await?;
+        if !places.copies() {
+            for (name, text) in self.setup.texts() {
+                if let Some(statement) = sql::names_schema(&text, "public") {
+                    return Err(postgres_schema::schema_qualified(&format!(
+                        "{name}: {}",
+                        sql::excerpt(statement)
+                    )));
+                }
+            }
+        }
+        let label = self.label.unwrap_or_else(|| "this crate".to_owned());
+        let ground = ground(&self.setup, &*places, label, &self.salt, config, |fingerprint, label, identity| {
+            let fill = fill(self.setup.clone(), Arc::clone(&connect));
+            Ground::new(Arc::clone(&places), fingerprint, label, identity, config, fill)
+        });
+        let wanted = Wanted {
+            max_connections: config.max_connections.or(self.max_connections).unwrap_or(10),
+            restart_identity: self.restart_identity,
+        };
+        let context = Context { ground, engine: B::ENGINE, test, wanted };
+        let lease = strategy.acquire(&context).await?;
+        Ok((lease, context, strategy))
+    }
+}
+
+/// A backend's sessions, without its type: core's logic is compiled once and not per backend.
+fn connect<B: Backend>() -> Connect {
+    Arc::new(|url| Box::pin(async move { B::session(&url).await }))
+}
+
+type Shared<T> = LazyLock<Mutex<HashMap<String, Arc<T>>>>;
+
+/// The places of a server, found once per process.
+async fn places(
+    server: &Server,
+    engine: Engine,
+    driver: &str,
+    connect: &Connect,
+    schemas: bool,
+) -> Result<Arc<dyn Places>> {
+    static ALL: Shared<OnceCell<Arc<dyn Places>>> = LazyLock::new(Mutex::default);
+    let running = server::find(server, engine, connect).await?;
+    let schemas = schemas && engine == Engine::Postgres;
+    let key = format!("{driver} {engine} {schemas} {}", running.url);
+    let cell = {
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(key).or_default())
+    };
+    let places = cell
+        .get_or_try_init(|| async {
+            if engine != Engine::Sqlite {
+                let mut session = connect(running.url.clone())
+                    .await
+                    .map_err(|error| Error::connect(&crate::url::shown(&running.url), engine, error))?;
+                let checked = guard::signs(engine, &mut *session, &running).await;
+                session.close().await;
+                checked?;
+            }
+            let (url, connect) = (running.url.clone(), Arc::clone(connect));
+            match engine {
+                Engine::Postgres => engine::postgres::places(url, connect, schemas).await,
+                Engine::MySql => engine::mysql::places(url, connect).await,
+                Engine::Sqlite => engine::sqlite::places(url, connect).await,
+            }
+        })
+        .await?;
+    Ok(Arc::clone(places))
+}
+
+/// The ground of a setup on a server, the same for all tests of the process.
+fn ground<B: Backend>(
+    setup: &Setup<B>,
+    places: &dyn Places,
+    label: String,
+    salt: &str,
+    config: &'static Config,
+    make: impl FnOnce(String, String, String) -> Arc<Ground>,
+) -> Arc<Ground> {
+    static ALL: Shared<Ground> = LazyLock::new(Mutex::default);
+    // A run with DBTEST_FRESH has templates of its own; the old ones are swept as any others.
+    let fresh = if config.fresh { config.run.as_str() } else { "" };
+    let fingerprint = fingerprint(setup, places.version(), &[B::NAME, salt, fresh]);
+    let key = format!("{} {} {} {fingerprint}", B::NAME, places.shown(), places.copies());
+    let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(ground) = all.get(&key) {
+        return Arc::clone(ground);
+    }
+    let identity = setup.identity(&format!("{label} {salt}"));
+    let made = make(fingerprint, label, identity);
+    all.insert(key, Arc::clone(&made));
+    made
+}
+
+/// The setup as one function that fills a place.
+fn fill<B: Backend>(setup: Setup<B>, connect: Connect) -> Fill {
+    let setup = Arc::new(setup);
+    Arc::new(move |place| {
+        let (setup, connect) = (Arc::clone(&setup), Arc::clone(&connect));
+        Box::pin(async move {
+            for step in &setup.steps {
+                match &step.action {
+                    Action::Sql(text) => run_sql(&connect, &place, &step.name, text, B::ENGINE).await?,
+                    Action::Migrations(migrations) => {
+                        let handle = open::<B>(&place).await?;
+                        if let Err(error) = migrations.run(handle).await {
+                            let error = locate(error, &migrations.sql());
+                            return Err(failed(&step.name, error));
+                        }
+                    }
+                    Action::Code(code) => {
+                        let handle = open::<B>(&place).await?;
+                        code(handle).await.map_err(|error| failed(&step.name, error))?;
+                    }
+                }
+            }
+            Ok(())
+        })
+    })
+}
+
+async fn open<B: Backend>(place: &Place) -> Result<B::Handle> {
+    B::open(place).await.map_err(|error| Error::connect(&place.shown(), B::ENGINE, error))
+}
+
+fn failed(step: &str, error: StepError) -> Error {
+    Error::setup(error.step.as_deref().unwrap_or(step), error.statement.as_deref(), &error.message)
+}
+
+/// The statement that failed, where the ORM named only the file: the one statement of that file.
+fn locate(mut error: StepError, texts: &[(String, String)]) -> StepError {
+    if error.statement.is_none()
+        && let Some(step) = &error.step
+        && let Some((_, text)) = texts.iter().find(|(name, _)| name == step)
+        && let [only] = sql::statements(text)[..]
+    {
+        error.statement = Some(only.text.to_owned());
+    }
+    error
+}
+
+/// Runs SQL text statement by statement, so that the one that fails can be shown.
+async fn run_sql(connect: &Connect, place: &Place, step: &str, text: &str, engine: Engine) -> Result<()> {
+    let mut session = connect(place.url.clone())
+        .await
+        .map_err(|error| Error::connect(&place.shown(), engine, error))?;
+    let mut result = Ok(());
+    for statement in sql::statements(text) {
+        if let Err(error) = session.execute(statement.text).await {
+            result = Err(Error::setup(step, Some(statement.text), &error.message));
+            break;
+        }
+    }
+    session.close().await;
+    result
+}

@@ -1,0 +1,180 @@
+//! One setup on one server, shared by all tests of a process: the template, the slots that are
+//! idle, and why the setup failed, if it did.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tokio::sync::OnceCell;
+
+use crate::backend::{BoxFuture, Place};
+use crate::config::Config;
+use crate::description::Description;
+use crate::engine::{Found, Hold, Places};
+use crate::error::{Error, Result};
+use crate::name::Name;
+use crate::slot::Claim;
+use crate::{progress, sweep};
+
+/// Runs the setup in a place.
+pub(crate) type Fill = Arc<dyn Fn(Place) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+
+/// One setup on one server.
+pub(crate) struct Ground {
+    pub(crate) places: Arc<dyn Places>,
+    pub(crate) fingerprint: String,
+    pub(crate) label: String,
+    pub(crate) identity: String,
+    pub(crate) config: &'static Config,
+    fill: Fill,
+    template: OnceCell<Template>,
+    failed: OnceLock<(Error, String)>,
+    swept: OnceCell<()>,
+    /// Clean, leased, and ready for the next test of this process.
+    pub(crate) idle: Mutex<Vec<Claim>>,
+}
+
+/// A template that is whole.
+#[derive(Debug)]
+pub(crate) struct Template {
+    pub(crate) name: Name,
+    pub(crate) description: Description,
+    /// Never asked again, so the lock is only what makes it shareable.
+    _protection: Mutex<Box<dyn Hold>>,
+}
+
+impl fmt::Debug for Ground {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ground").field("fingerprint", &self.fingerprint).field("places", &self.places).finish()
+    }
+}
+
+impl Ground {
+    pub(crate) fn new(
+        places: Arc<dyn Places>,
+        fingerprint: String,
+        label: String,
+        identity: String,
+        config: &'static Config,
+        fill: Fill,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            places,
+            fingerprint,
+            label,
+            identity,
+            config,
+            fill,
+            template: OnceCell::new(),
+            failed: OnceLock::new(),
+            swept: OnceCell::new(),
+            idle: Mutex::new(Vec::new()),
+        })
+    }
+
+    pub(crate) fn describe(&self) -> Description {
+        Description::new(&self.label, &self.identity)
+    }
+
+    pub(crate) fn take_idle(&self) -> Option<Claim> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    pub(crate) fn put_idle(&self, claim: Claim) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(claim);
+    }
+
+    /// What is on the server. The first call of a process also sweeps what was abandoned there.
+    pub(crate) async fn survey(self: &Arc<Self>) -> Result<Vec<Found>> {
+        let found = self.places.survey().await?;
+        self.swept.get_or_init(|| sweep::abandoned(&*self.places, &found, self.config.keep_max)).await;
+        Ok(found)
+    }
+
+    pub(crate) fn swept_yet(&self) -> bool {
+        self.swept.initialized()
+    }
+
+    /// The template, built if it is not there: once on this server, whoever asks first.
+    pub(crate) async fn template(self: &Arc<Self>, test: &str) -> Result<&Template> {
+        self.template.get_or_try_init(|| self.find_or_build(test)).await
+    }
+
+    async fn find_or_build(self: &Arc<Self>, test: &str) -> Result<Template> {
+        let name = Name::template(&self.fingerprint);
+        let whole = |found: Vec<Found>| {
+            found.into_iter().find(|place| place.name == name).and_then(|place| place.description)
+        };
+        if let Some(description) = whole(self.places.survey().await?) {
+            let _protection = Mutex::new(self.places.protect(&name).await?);
+            return Ok(Template { name, description, _protection });
+        }
+        let waiting = format!("waiting for another process that builds the template of {}", self.label);
+        let hold = progress::while_waiting(&waiting, self.places.hold(&name.to_string(), true)).await?;
+        let built = match whole(self.places.survey().await?) {
+            Some(description) => Ok(description),
+            None => {
+                let what = format!("building the template of {} ({})", self.label, self.places.shown());
+                progress::while_waiting(&what, self.build(&name, test)).await
+            }
+        };
+        if let Some(hold) = hold {
+            hold.release().await;
+        }
+        let description = built?;
+        let _protection = Mutex::new(self.places.protect(&name).await?);
+        // The new version may have made an old one superfluous.
+        let found = self.places.survey().await?;
+        sweep::abandoned(&*self.places, &found, self.config.keep_max).await;
+        Ok(Template { name, description, _protection })
+    }
+
+    /// The lock on the name is held.
+    async fn build(&self, name: &Name, test: &str) -> Result<Description> {
+        self.already_failed(test)?;
+        // Somebody died half-way.
+        self.places.destroy(name).await?;
+        self.places.create(name).await?;
+        let mut description = self.describe();
+        let built = async {
+            self.fill(name, test).await?;
+            self.places.filled(name, &mut description).await?;
+            // The commit marker: from here on it is a template.
+            self.places.describe(name, &description).await
+        }
+        .await;
+        if built.is_err() {
+            // What is left is half-made, and swept if this fails too.
+            let _ = self.places.destroy(name).await;
+        }
+        built.map(|()| description)
+    }
+
+    /// Runs the setup in an empty place, unless it failed before.
+    pub(crate) async fn fill(&self, name: &Name, test: &str) -> Result<()> {
+        self.already_failed(test)?;
+        let place = Place {
+            name: name.to_string(),
+            url: self.places.url(name),
+            sandbox: None,
+            max_connections: 2,
+        };
+        let filled = (self.fill)(place).await;
+        if let Err(error) = &filled {
+            let _ = self.failed.set((error.clone(), test.to_owned()));
+            crate::failure::record(self.config, &self.fingerprint, test);
+        }
+        filled
+    }
+
+    /// A setup that failed is not tried again in the same run: the first error was shown, the
+    /// others point at it.
+    fn already_failed(&self, test: &str) -> Result<()> {
+        if let Some((error, first)) = self.failed.get() {
+            return Err(if first == test { error.clone() } else { Error::setup_failed_before(first) });
+        }
+        match crate::failure::recorded(self.config, &self.fingerprint) {
+            Some(first) if first != test => Err(Error::setup_failed_before(&first)),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Claims: places that one test at a time has. Slots are leased, reset and reused; clones are a
+//! test's own.
+
+use std::sync::Arc;
+
+use crate::backend::Place;
+use crate::description::{Kept as KeptNote, now};
+use crate::engine::{Attached, Hold, Settle, Settled};
+use crate::error::{Error, Result};
+use crate::ground::Ground;
+use crate::name::Name;
+use crate::{progress, sweep};
+
+/// A place that one test has, and the crash-safe claim on it: it ends when this process does,
+/// however it does.
+#[derive(Debug)]
+pub struct Claim {
+    ground: Arc<Ground>,
+    name: Name,
+    held: Held,
+    max_connections: u32,
+    restart_identity: bool,
+    /// Identity values are at their start too.
+    exact: bool,
+}
+
+#[derive(Debug)]
+enum Held {
+    /// Reset and reused.
+    Slot(Box<dyn Attached>),
+    /// Dropped.
+    Clone(Box<dyn Hold>),
+}
+
+/// A place that was kept for a person to look at.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Its name.
+    pub name: String,
+    /// The command that opens it. It holds no password.
+    pub command: String,
+}
+
+/// What a claim must offer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) max_connections: u32,
+    pub(crate) restart_identity: bool,
+}
+
+impl Claim {
+    /// Where the test works, with any number of connections and its own transactions.
+    pub fn place(&self) -> Place {
+        Place {
+            name: self.name.to_string(),
+            url: self.ground.places.url(&self.name),
+            sandbox: None,
+            max_connections: self.max_connections,
+        }
+    }
+
+    /// The same place, opened inside one transaction that is never committed.
+    ///
+    /// # Errors
+    /// The place can't have such a transaction.
+    pub fn sandboxed(&self) -> Result<Place> {
+        let sandbox = self.ground.places.sandbox(&self.name)?;
+        Ok(Place { sandbox: Some(sandbox), max_connections: 1, ..self.place() })
+    }
+
+    /// Ends every other connection to the place, puts it back to its baseline, and gives it to
+    /// the next test. A place that can't be put back (the test changed the schema) is dropped
+    /// and made anew. `rolled_back` says that the test's transaction was rolled back, so that
+    /// only what a rollback leaves behind is to be cared for.
+    ///
+    /// # Errors
+    /// The reset failed. The place is then retired.
+    pub async fn recycle(mut self, leaked: usize, rolled_back: bool) -> Result<()> {
+        let how = Settle { leaked, rolled_back, restart_identity: self.restart_identity };
+        let settled = match &mut self.held {
+            Held::Slot(attached) => attached.settle(how).await,
+            Held::Clone(_) => return self.discard().await,
+        };
+        match settled {
+            Ok(Settled::Clean) => {
+                self.exact = self.restart_identity;
+                let ground = Arc::clone(&self.ground);
+                ground.put_idle(self);
+                Ok(())
+            }
+            Ok(Settled::Rebuild(_)) => {
+                self.retire();
+                Ok(())
+            }
+            Err(error) => {
+                self.retire();
+                Err(error)
+            }
+        }
+    }
+
+    /// Drops the place.
+    ///
+    /// # Errors
+    /// It could not be dropped; the next run sweeps it.
+    pub async fn discard(self) -> Result<()> {
+        let Self { ground, name, held, .. } = self;
+        match held {
+            Held::Slot(attached) => {
+                attached.detach().await;
+                ground.places.destroy(&name).await.map(drop)
+            }
+            Held::Clone(hold) => {
+                let dropped = ground.places.destroy(&name).await.map(drop);
+                hold.release().await;
+                dropped
+            }
+        }
+    }
+
+    /// Keeps the place as it is and ends the claim. Of each test only the latest is kept, and
+    /// of all a handful (`DBTEST_KEEP_MAX`).
+    ///
+    /// # Errors
+    /// The place could not be marked; it is then swept.
+    pub async fn keep(self, test: &str, strategy: &str) -> Result<Kept> {
+        let Self { ground, name, held, .. } = self;
+        let mut description = ground.describe();
+        description.kept = Some(KeptNote { test: test.to_owned(), strategy: strategy.to_owned(), at: now() });
+        ground.places.describe(&name, &description).await?;
+        match held {
+            Held::Slot(attached) => attached.detach().await,
+            Held::Clone(hold) => hold.release().await,
+        }
+        let found = ground.places.survey().await?;
+        for old in sweep::kept_too_long(&found, ground.config.keep_max) {
+            ground.places.destroy(&old).await?;
+        }
+        Ok(Kept { name: name.to_string(), command: ground.places.command(&name) })
+    }
+
+    /// Drops the place in the background. If this process ends first, the next one to lease the
+    /// slot finds out again why it must go.
+    fn retire(self) {
+        crate::runtime::detach(async move {
+            if let Err(error) = self.discard().await {
+                progress::say(&error.to_string());
+            }
+        });
+    }
+}
+
+impl Ground {
+    /// Leases a slot: one that is idle in this process, else one that is free on the server,
+    /// else a new one.
+    pub(crate) async fn slot(self: &Arc<Self>, wanted: Wanted, test: &str) -> Result<Claim> {
+        let settle = Settle { leaked: 0, rolled_back: false, restart_identity: wanted.restart_identity };
+        while let Some(mut claim) = self.take_idle() {
+            claim.max_connections = wanted.max_connections;
+            claim.restart_identity = wanted.restart_identity;
+            if claim.exact || !wanted.restart_identity {
+                return Ok(claim);
+            }
+            if let Held::Slot(attached) = &mut claim.held
+                && attached.settle(settle).await? == Settled::Clean
+            {
+                claim.exact = true;
+                return Ok(claim);
+            }
+            claim.retire();
+        }
+        let mut numbers: Vec<(u32, Name)> = Vec::new();
+        let mut taken = std::collections::HashSet::new();
+        for place in self.survey().await? {
+            if let Name::Slot { fingerprint, number, .. } = &place.name
+                && *fingerprint == self.fingerprint
+            {
+                let free = !place.held
+                    && place.description.is_some_and(|description| description.kept.is_none());
+                if free {
+                    numbers.push((*number, place.name.clone()));
+                } else {
+                    taken.insert(*number);
+                }
+            }
+        }
+        // Two runs share nextest's numbers, so it is a hint where to look first.
+        let hint = self.config.slot_hint;
+        numbers.sort_by_key(|(number, _)| (*number != hint, *number));
+        for (_, name) in numbers {
+            let Some(mut attached) = self.places.attach(&name).await? else { continue };
+            match attached.settle(settle).await {
+                Ok(Settled::Clean) => return Ok(self.claim(name, Held::Slot(attached), wanted)),
+                // Its last holder died, or changed the schema: make room for a new one.
+                Ok(Settled::Rebuild(_)) | Err(_) => {
+                    attached.detach().await;
+                    self.places.destroy(&name).await?;
+                }
+            }
+        }
+        let number = (hint..).find(|number| !taken.contains(number)).unwrap_or(hint);
+        // Whoever makes a slot may lose it to another process before it can lease it.
+        for _ in 0..100 {
+            let name = self.make_slot(number, test).await?;
+            if let Some(attached) = self.places.attach(&name).await? {
+                return Ok(self.claim(name, Held::Slot(attached), wanted));
+            }
+        }
+        Err(Error::cleanup(&self.places.shown(), "other processes take every slot that is made"))
+    }
+
+    fn claim(self: &Arc<Self>, name: Name, held: Held, wanted: Wanted) -> Claim {
+        Claim {
+            ground: Arc::clone(self),
+            name,
+            held,
+            max_connections: wanted.max_connections,
+            restart_identity: wanted.restart_identity,
+            exact: true,
+        }
+    }
+
+    async fn make_slot(self: &Arc<Self>, number: u32, test: &str) -> Result<Name> {
+        let name = Name::slot(&self.fingerprint, number);
+        let hold = self.places.hold(&name.to_string(), false).await?;
+        let made = self.make_slot_held(&name, test).await;
+        if made.is_err() {
+            let _ = self.places.destroy(&name).await;
+        }
+        if let Some(hold) = hold {
+            hold.release().await;
+        }
+        made.map(|()| name)
+    }
+
+    async fn make_slot_held(self: &Arc<Self>, name: &Name, test: &str) -> Result<()> {
+        let mut description = self.describe();
+        if self.places.copies() {
+            let template = self.template(test).await?;
+            self.places.copy(&template.name, &template.description, name).await?;
+        } else {
+            // One at a time: setups of several processes would meet in what is not in a schema.
+            let lock = Name::template(&self.fingerprint).to_string();
+            let hold = self.places.hold(&lock, true).await?;
+            let filled = async {
+                self.places.create(name).await?;
+                let what = format!("filling a slot with the setup of {}", self.label);
+                progress::while_waiting(&what, self.fill(name, test)).await?;
+                self.places.filled(name, &mut description).await
+            }
+            .await;
+            if let Some(hold) = hold {
+                hold.release().await;
+            }
+            filled?;
+        }
+        self.places.prepare(name).await?;
+        self.places.describe(name, &description).await
+    }
+
+    /// A place of the test's own. Where making and dropping one costs too much, a recycled one
+    /// that is proved to be at its baseline, identity values and all.
+    pub(crate) async fn own_place(self: &Arc<Self>, wanted: Wanted, test: &str) -> Result<Claim> {
+        if !self.places.drops_clones() {
+            return self.slot(Wanted { restart_identity: true, ..wanted }, test).await;
+        }
+        // The first survey sweeps the clones of those who died.
+        if !self.swept_yet() {
+            self.survey().await?;
+        }
+        let template = self.template(test).await?;
+        let name = Name::clone_of(&self.fingerprint);
+        let Some(hold) = self.places.hold(&name.to_string(), false).await? else {
+            return Err(Error::cleanup(&name.to_string(), "its name is locked"));
+        };
+        if let Err(error) = self.places.copy(&template.name, &template.description, &name).await {
+            let _ = self.places.destroy(&name).await;
+            hold.release().await;
+            return Err(error);
+        }
+        Ok(self.claim(name, Held::Clone(hold), wanted))
+    }
+}

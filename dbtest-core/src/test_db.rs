@@ -1,0 +1,230 @@
+//! A test's database: its handle, its URL, and how it ends.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::backend::{Backend, Boundary, End, Finished, Place};
+use crate::config::config;
+use crate::error::{Error, Result};
+use crate::slot::Kept;
+use crate::strategy::{Context, IsolationStrategy, Lease, Outcome};
+use crate::{progress, runtime};
+
+/// One test's database.
+///
+/// [`close`](TestDb::close) ends it and reports what went wrong; the attribute does that for
+/// you. Dropped without it, the place is put back in the background, and an error of that is
+/// only printed.
+pub struct TestDb<B: Backend> {
+    inner: Option<Inner<B>>,
+    /// Where the attribute's runner waits for it to come back.
+    home: Option<Home<B>>,
+}
+
+pub(crate) type Home<B> = Arc<Mutex<Option<Inner<B>>>>;
+
+pub(crate) struct Inner<B: Backend> {
+    handle: Option<B::Handle>,
+    place: Place,
+    lease: Option<Lease>,
+    context: Context,
+    strategy: Arc<dyn IsolationStrategy>,
+    keep: bool,
+}
+
+impl<B: Backend> fmt::Debug for TestDb<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TestDb({}, {})", self.name(), self.strategy())
+    }
+}
+
+impl<B: Backend> TestDb<B> {
+    /// Opens the handle of a leased place. Whoever calls owns the runtime that the handle's
+    /// connections belong to.
+    pub(crate) async fn open(
+        lease: Lease,
+        context: Context,
+        strategy: Arc<dyn IsolationStrategy>,
+    ) -> Result<Self> {
+        let place = lease.place.clone();
+        match B::open(&place).await {
+            Ok(handle) => {
+                let inner = Inner {
+                    handle: Some(handle),
+                    place,
+                    lease: Some(lease),
+                    context,
+                    strategy,
+                    keep: false,
+                };
+                Ok(Self { inner: Some(inner), home: None })
+            }
+            Err(error) => {
+                let error = Error::connect(&place.shown(), B::ENGINE, error);
+                runtime::run(lease.claim.recycle(0, false)).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// From here on a drop hands the database to whoever holds the home.
+    pub(crate) fn at_home(mut self) -> (Self, Home<B>) {
+        let home = Home::default();
+        self.home = Some(Arc::clone(&home));
+        (self, home)
+    }
+
+    pub(crate) fn watch(&self) -> Option<crate::backend::Watch> {
+        self.inner().handle.as_ref().and_then(B::watch)
+    }
+
+    fn inner(&self) -> &Inner<B> {
+        match &self.inner {
+            Some(inner) => inner,
+            None => unreachable!("only close and drop take it, and they take the TestDb"),
+        }
+    }
+
+    /// The pool or connection.
+    ///
+    /// # Panics
+    /// After [`take_handle`](TestDb::take_handle).
+    pub fn handle(&self) -> &B::Handle {
+        match &self.inner().handle {
+            Some(handle) => handle,
+            None => panic!("the handle of {} was taken", self.name()),
+        }
+    }
+
+    /// The same, to change.
+    ///
+    /// # Panics
+    /// After [`take_handle`](TestDb::take_handle).
+    pub fn handle_mut(&mut self) -> &mut B::Handle {
+        match self.inner.as_mut().and_then(|inner| inner.handle.as_mut()) {
+            Some(handle) => handle,
+            None => panic!("the handle was taken"),
+        }
+    }
+
+    /// Takes the handle out. Its connections are then the test's to close; what it leaves open
+    /// is ended with the test.
+    pub fn take_handle(&mut self) -> Option<B::Handle> {
+        self.inner.as_mut()?.handle.take()
+    }
+
+    /// The URL of this database, with its password, for a process that the test starts. Under
+    /// the strategy `rollback` that process sees the committed baseline, not the test's rows.
+    pub fn url(&self) -> &str {
+        &self.inner().place.url
+    }
+
+    /// The name of the database, schema or file.
+    pub fn name(&self) -> &str {
+        self.inner.as_ref().map_or("closed", |inner| &inner.place.name)
+    }
+
+    /// The strategy's name.
+    pub fn strategy(&self) -> &str {
+        self.inner.as_ref().map_or("closed", |inner| inner.strategy.name())
+    }
+
+    /// Keeps the database after the test, also if it passes. Under `rollback` this commits.
+    pub fn keep(&mut self) {
+        if let Some(inner) = &mut self.inner {
+            inner.keep = true;
+        }
+    }
+
+    /// Ends the test database as after a test that passed: checks the boundary, ends what is
+    /// left of the test, makes the place clean.
+    ///
+    /// # Errors
+    /// The test broke the strategy's boundary, or the place could not be made clean.
+    pub async fn close(mut self) -> Result<()> {
+        match self.inner.take() {
+            Some(inner) => inner.end(true).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// The blocking twin of [`close`](TestDb::close).
+    ///
+    /// # Errors
+    /// As [`close`](TestDb::close).
+    pub fn close_blocking(mut self) -> Result<()> {
+        match self.inner.take() {
+            Some(inner) => runtime::block(inner.end(true)).map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<B: Backend> Drop for TestDb<B> {
+    fn drop(&mut self) {
+        let Some(inner) = self.inner.take() else { return };
+        if let Some(home) = &self.home {
+            *home.lock().unwrap_or_else(PoisonError::into_inner) = Some(inner);
+            return;
+        }
+        // The net: nothing here may block, and nobody is left to hear of an error.
+        let passed = !std::thread::panicking();
+        runtime::detach(async move {
+            if let Err(error) = inner.end(passed).await {
+                progress::say(&error.to_string());
+            }
+        });
+    }
+}
+
+impl<B: Backend> Inner<B> {
+    /// Finishes the handle, releases the lease, and says what a person should know.
+    pub(crate) async fn end(mut self, passed: bool) -> Result<Option<Kept>> {
+        let config = config()?;
+        let keep = self.keep || config.keep;
+        let sandboxed = self.place.sandbox.is_some();
+        let end = if keep && sandboxed { End::Commit } else { End::Discard };
+        let finished = match self.handle.take() {
+            Some(handle) => B::finish(handle, &self.place, end).await,
+            // Taken: nobody can say how its transaction ended.
+            None if sandboxed => Finished { boundary: Boundary::Unknown, leaked: 0 },
+            None => Finished::default(),
+        };
+        let test = self.context.test().to_owned();
+        let leaked = finished.leaked;
+        let outcome = Outcome {
+            passed,
+            keep: keep || !passed,
+            committed: end == End::Commit && finished.boundary == Boundary::Intact,
+            finished,
+        };
+        let Some(lease) = self.lease.take() else { return Ok(None) };
+        let (strategy, context) = (Arc::clone(&self.strategy), self.context.clone());
+        let kept = runtime::run(async move { strategy.release(&context, lease, &outcome).await }).await;
+        if leaked > 0 {
+            let what = if leaked == 1 { "1 connection".to_owned() } else { format!("{leaked} connections") };
+            eprintln!("dbtest: {test} leaked {what} of {}; dbtest ended what was left", self.place.name);
+        }
+        let kept = kept?;
+        if let Some(kept) = &kept {
+            eprintln!(
+                "dbtest: {test} (strategy {}, setup {}) left its database for you:\n  {}",
+                self.strategy.name(),
+                self.context.ground.fingerprint,
+                kept.command
+            );
+        } else if !passed && sandboxed {
+            eprintln!(
+                "dbtest: {test} (strategy {}, setup {}) was rolled back; to see its rows, run it again with:\n  \
+                 DBTEST_KEEP=1 cargo test {}",
+                self.strategy.name(),
+                self.context.ground.fingerprint,
+                test.rsplit("::").next().unwrap_or(&test)
+            );
+        }
+        if leaked > 0 && config.leaks_fail && passed {
+            return Err(Error::leaked(&test, leaked));
+        }
+        Ok(kept)
+    }
+}

@@ -1,0 +1,158 @@
+//! sqlx's migrations as core's: a `Migrator`, or a folder that is read when the test runs.
+
+use std::path::Path;
+
+use dbtest_core::{BoxFuture, Migrations, StepError, statement_at, statements};
+use sqlx::migrate::{MigrateError, MigrationSource, Migrator};
+
+use crate::error::position;
+
+/// A folder of sqlx migrations, as it is now.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    name: String,
+    migrator: Migrator,
+}
+
+impl Folder {
+    pub(crate) fn read(folder: &Path) -> Result<Self, String> {
+        // The source's future never waits: it reads the folder at its first poll.
+        let mut source = std::pin::pin!(MigrationSource::resolve(folder));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let migrations = loop {
+            if let std::task::Poll::Ready(result) = source.as_mut().poll(&mut context) {
+                break result.map_err(|error| error.to_string())?;
+            }
+            std::thread::yield_now();
+        };
+        if migrations.is_empty() {
+            return Err("there are none (no file such as 0001_users.sql)".to_owned());
+        }
+        let name = folder.display().to_string();
+        Ok(Self { name, migrator: Migrator::with_migrations(migrations) })
+    }
+}
+
+/// What a migration is called in its folder.
+fn file(version: i64, description: &str) -> String {
+    format!("migration {version} {description}")
+}
+
+fn fingerprint(migrator: &Migrator) -> Vec<u8> {
+    let mut all = Vec::new();
+    for migration in migrator.iter().filter(|migration| !migration.migration_type.is_down_migration()) {
+        all.extend(migration.version.to_le_bytes());
+        all.extend(&*migration.checksum);
+    }
+    all
+}
+
+fn texts(migrator: &Migrator) -> Vec<(String, String)> {
+    migrator
+        .iter()
+        .filter(|migration| !migration.migration_type.is_down_migration())
+        .map(|migration| (file(migration.version, &migration.description), migration.sql.as_str().to_owned()))
+        .collect()
+}
+
+/// Says which migration failed, and which of its statements.
+fn explain(migrator: &Migrator, error: MigrateError) -> StepError {
+    let MigrateError::ExecuteMigration(cause, version) = error else {
+        return StepError { message: error.to_string(), ..StepError::default() };
+    };
+    let Some(migration) = migrator.iter().find(|migration| migration.version == version) else {
+        return StepError { message: cause.to_string(), ..StepError::default() };
+    };
+    let text = migration.sql.as_str();
+    let message = match &cause {
+        sqlx::Error::Database(database) => database.message().to_owned(),
+        other => other.to_string(),
+    };
+    let statement = match (position(&cause), &statements(text)[..]) {
+        (Some(position), _) => statement_at(text, position),
+        (None, [only]) => Some(only.text),
+        // MySQL and SQLite quote the place where they stopped: `near "…"`, `near '…'`.
+        (None, all) => near(&message)
+            .and_then(|near| all.iter().find(|statement| statement.text.contains(near)))
+            .map(|statement| statement.text),
+    };
+    StepError {
+        step: Some(file(version, &migration.description)),
+        statement: statement.map(str::to_owned),
+        message,
+    }
+}
+
+/// The text that a syntax error quotes.
+fn near(message: &str) -> Option<&str> {
+    let rest = message.split("near ").nth(1)?;
+    let quote = rest.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+    let quoted = &rest[1..];
+    let end = quoted.rfind(quote)?;
+    Some(quoted[..end].trim()).filter(|text| !text.is_empty())
+}
+
+macro_rules! migrations {
+    ($feature:literal, $backend:ty, $pool:ty) => {
+        #[cfg(feature = $feature)]
+        impl Migrations<$backend> for Migrator {
+            fn name(&self) -> String {
+                "embedded in the test".to_owned()
+            }
+
+            fn fingerprint(&self) -> Vec<u8> {
+                fingerprint(self)
+            }
+
+            fn sql(&self) -> Vec<(String, String)> {
+                texts(self)
+            }
+
+            fn run(&self, handle: $pool) -> BoxFuture<'_, Result<(), StepError>> {
+                Box::pin(async move {
+                    let result = Migrator::run(self, &handle).await;
+                    handle.close().await;
+                    result.map_err(|error| explain(self, error))
+                })
+            }
+        }
+
+        #[cfg(feature = $feature)]
+        impl Migrations<$backend> for Folder {
+            fn name(&self) -> String {
+                self.name.clone()
+            }
+
+            fn fingerprint(&self) -> Vec<u8> {
+                fingerprint(&self.migrator)
+            }
+
+            fn sql(&self) -> Vec<(String, String)> {
+                texts(&self.migrator)
+            }
+
+            fn run(&self, handle: $pool) -> BoxFuture<'_, Result<(), StepError>> {
+                Migrations::<$backend>::run(&self.migrator, handle)
+            }
+        }
+    };
+}
+
+migrations!("postgres", crate::SqlxPostgres, sqlx::PgPool);
+migrations!("mysql", crate::SqlxMySql, sqlx::MySqlPool);
+migrations!("sqlite", crate::SqlxSqlite, sqlx::SqlitePool);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_that_a_syntax_error_quotes() {
+        assert_eq!(near("near \"SELEC\": syntax error"), Some("SELEC"));
+        assert_eq!(
+            near("You have an error in your SQL syntax; check … near 'SELEC 1' at line 3"),
+            Some("SELEC 1")
+        );
+        assert_eq!(near("no such table: t"), None);
+    }
+}

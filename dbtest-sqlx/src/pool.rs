@@ -1,0 +1,165 @@
+//! Opens and ends a test's pool, the same for every engine.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use dbtest_core::{Boundary, Check, DbError, End, Finished, Place, Sandbox, Watch};
+use sqlx::pool::PoolOptions;
+use sqlx::{AssertSqlSafe, ColumnIndex, Connection, Database, Decode, Executor, Pool};
+
+use crate::error::db_error;
+use crate::session::texts;
+
+/// How long the end of a test waits for connections that are on their way back to the pool.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// How long a second user of a sandbox's only connection waits. Long enough for a task that
+/// takes its turn, short enough to be told soon that it never comes.
+const SANDBOX_WAIT: Duration = Duration::from_secs(5);
+
+/// Runs on the new connection of a sandbox, before its transaction.
+pub(crate) type Guard<DB> = for<'c> fn(
+    &'c mut <DB as Database>::Connection,
+    &'c Sandbox,
+) -> dbtest_core::BoxFuture<'c, sqlx::Result<()>>;
+
+/// A pool of the place, with sqlx's own defaults; in a sandbox a pool of one connection, inside
+/// a transaction that sqlx's transaction manager knows of.
+pub(crate) async fn open<DB>(
+    place: &Place,
+    options: <DB::Connection as Connection>::Options,
+    guard: Guard<DB>,
+) -> Result<Pool<DB>, DbError>
+where
+    DB: Database,
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+{
+    // The connections are as young as the test: there is nothing to test before each use.
+    let pool = PoolOptions::<DB>::new().max_connections(place.max_connections).test_before_acquire(false);
+    let Some(sandbox) = place.sandbox.clone() else {
+        return Ok(pool.connect_lazy_with(options));
+    };
+    let (sandbox, opened) = (Arc::new(sandbox), Arc::new(AtomicBool::new(false)));
+    pool.max_connections(1)
+        .acquire_timeout(SANDBOX_WAIT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .after_connect(move |connection, _| {
+            let (sandbox, opened) = (Arc::clone(&sandbox), Arc::clone(&opened));
+            Box::pin(async move {
+                if opened.swap(true, Ordering::SeqCst) {
+                    // A second one would begin an empty transaction, and the test's rows were gone.
+                    return Err(sqlx::Error::Configuration(
+                        "dbtest: the connection of this test's transaction was closed".into(),
+                    ));
+                }
+                guard(connection, &sandbox).await?;
+                if !sandbox.before.is_empty() {
+                    run::<DB>(connection, &sandbox.before).await?;
+                }
+                // Depth 1 in sqlx's own book: the application's transactions are savepoints.
+                let begin = AssertSqlSafe(sandbox.begin.clone());
+                std::mem::forget(connection.begin_with(begin).await?);
+                run::<DB>(connection, &sandbox.after).await
+            })
+        })
+        .connect_with(options)
+        .await
+        .map_err(db_error)
+}
+
+async fn run<DB>(connection: &mut DB::Connection, sql: &str) -> sqlx::Result<()>
+where
+    DB: Database,
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+{
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop)
+}
+
+/// Checks and ends the sandbox, closes the pool, counts what did not come back.
+pub(crate) async fn finish<DB>(pool: Pool<DB>, place: &Place, end: End, release: Guard<DB>) -> Finished
+where
+    DB: Database,
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+    for<'r> Option<String>: Decode<'r, DB>,
+    usize: ColumnIndex<DB::Row>,
+{
+    let mut finished = Finished::default();
+    if let Some(sandbox) = &place.sandbox {
+        finished.boundary = match tokio::time::timeout(GRACE, pool.acquire()).await {
+            Ok(Ok(mut connection)) => {
+                let boundary = end_sandbox::<DB>(&mut connection, sandbox, end, release).await;
+                // sqlx must not roll back what is already ended.
+                connection.close_on_drop();
+                boundary
+            }
+            _ if pool.size() == 0 => Boundary::Broken(DbError::connection(
+                None,
+                "the application closed the only connection, and the transaction with it",
+            )),
+            _ => Boundary::Unknown,
+        };
+    }
+    if tokio::time::timeout(GRACE, pool.close()).await.is_err() {
+        finished.leaked = pool.size() as usize;
+    }
+    finished
+}
+
+async fn end_sandbox<DB>(
+    connection: &mut DB::Connection,
+    sandbox: &Sandbox,
+    end: End,
+    release: Guard<DB>,
+) -> Boundary
+where
+    DB: Database,
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+    for<'r> Option<String>: Decode<'r, DB>,
+    usize: ColumnIndex<DB::Row>,
+{
+    for check in &sandbox.checks {
+        match check {
+            Check::Succeeds(sql) => {
+                if let Err(error) = run::<DB>(connection, sql).await {
+                    return Boundary::Broken(db_error(error));
+                }
+            }
+            Check::Empty(sql) => match sqlx::raw_sql(AssertSqlSafe(sql.as_str())).fetch_optional(&mut *connection).await {
+                Ok(None) => {}
+                Ok(Some(row)) => {
+                    let row = texts::<DB>(&row).unwrap_or_default();
+                    let row: Vec<_> = row.into_iter().map(|cell| cell.unwrap_or_else(|| "NULL".into())).collect();
+                    return Boundary::Violated(row.join(", "));
+                }
+                Err(error) => return Boundary::Broken(db_error(error)),
+            },
+        }
+    }
+    let last = match end {
+        End::Discard => &sandbox.rollback,
+        End::Commit => {
+            if let Err(error) = release(connection, sandbox).await {
+                return Boundary::Broken(db_error(error));
+            }
+            &sandbox.commit
+        }
+    };
+    match run::<DB>(connection, last).await {
+        Ok(()) => Boundary::Intact,
+        Err(error) => Boundary::Broken(db_error(error)),
+    }
+}
+
+/// Whether a connection of the pool is checked out or connecting.
+pub(crate) fn watch<DB: Database>(pool: &Pool<DB>) -> Option<Watch> {
+    let pool = pool.clone();
+    Some(Box::new(move || pool.num_idle() < pool.size() as usize))
+}
+
+/// For engines whose sandbox is SQL alone.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(crate) fn no_guard<'c, C: Send>(_: &'c mut C, _: &'c Sandbox) -> dbtest_core::BoxFuture<'c, sqlx::Result<()>> {
+    Box::pin(async { Ok(()) })
+}
