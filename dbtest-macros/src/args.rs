@@ -3,7 +3,6 @@
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::spanned::Spanned;
 use syn::{
     Error, Expr, ExprLit, Ident, Lit, LitBool, LitInt, LitStr, Path, Result, Token, parenthesized, token,
 };
@@ -184,8 +183,8 @@ fn migrations(input: ParseStream<'_>) -> Result<Migrations> {
         Expr::Lit(ExprLit { lit: Lit::Str(folder), .. }) => Ok(Migrations::Folder(folder)),
         Expr::Lit(ExprLit { lit: Lit::Bool(LitBool { value: false, .. }), .. }) => Ok(Migrations::Nothing),
         Expr::Path(value) if value.qself.is_none() => Ok(Migrations::Value(value.path)),
-        other => Err(Error::new(
-            other.span(),
+        other => Err(Error::new_spanned(
+            other,
             "`migrations` is a folder in quotes, the path of a migrator, or `false` for an empty database",
         )),
     }

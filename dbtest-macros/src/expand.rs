@@ -1,7 +1,7 @@
 //! What the attribute emits: the user's function inside a test that makes one call.
 
-use proc_macro2::{Delimiter, Group, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
 use syn::{
@@ -45,30 +45,34 @@ fn expand(adapter: &Path, args: TokenStream, function: &Function) -> Result<Toke
     let patterns = databases.iter().map(Database::pattern);
     let types = databases.iter().map(|database| &database.ty);
     let values = databases.iter().map(Database::value);
-    let wait = asyncness.map(|_| quote!(.await));
+    let (closure, wait) = asyncness.map(|_| (quote!(async), quote!(.await))).unzip();
 
-    let is_unit = match output {
-        ReturnType::Default => true,
-        ReturnType::Type(_, ty) => matches!(&**ty, Type::Tuple(tuple) if tuple.elems.is_empty()),
+    let returned = match output {
+        ReturnType::Type(_, ty) if !is_unit(ty) => Some(ty),
+        _ => None,
     };
-    let (run, exit) = match (asyncness.is_some(), is_unit) {
-        (true, true) => ("run_unit", None),
-        (true, false) => ("run", Some(quote!(-> ::std::process::ExitCode))),
-        (false, true) => ("run_blocking_unit", None),
-        (false, false) => ("run_blocking", Some(quote!(-> ::std::process::ExitCode))),
+    let method = match (asyncness, returned) {
+        (Some(_), None) => "run_unit",
+        (Some(_), Some(_)) => "run",
+        (None, None) => "run_blocking_unit",
+        (None, Some(_)) => "run_blocking",
     };
-    let run = Ident::new(run, Span::call_site());
+    let exit = returned.map(|_| quote!(-> ::std::process::ExitCode));
+
+    // An error about the call is shown at the type of what is returned or, where nothing is, at
+    // the databases. To lints it stays generated code.
+    let span = returned.map_or_else(|| databases.first().map(|first| first.ty.span()), |ty| Some(ty.span()));
+    let here = span.map_or_else(Span::call_site, |span| Span::call_site().located_at(span));
+    let (path, method) = (respan(adapter, here), Ident::new(method, here));
+    let body = quote!(#closure |(#(#patterns,)*): (#(#types,)*)| #name(#(#values),*) #wait);
+    let call = quote_spanned!(here=> #path::runner::#method(#test, (#(#fixtures,)*), #body));
 
     Ok(quote! {
         #[::core::prelude::v1::test]
         #(#attrs)*
         #vis fn #name() #exit {
             #inner
-            #adapter::runner::#run(
-                #test,
-                (#(#fixtures,)*),
-                #asyncness |(#(#patterns,)*): (#(#types,)*)| #name(#(#values),*) #wait,
-            )
+            #call
         }
     })
 }
@@ -140,43 +144,43 @@ impl Function {
     /// The function next to an error: no test, and not in the way.
     fn bare(&self) -> TokenStream {
         let inner = self.inner();
-        quote!(#[allow(dead_code)] #inner)
+        quote!(#[allow(unused)] #inner)
     }
 
     fn check(&self, adapter: &Path) -> Result<()> {
         let Signature { constness, unsafety, abi, generics, inputs, variadic, .. } = &self.sig;
-        let error = |at: Span, message: &str| Err(Error::new(at, message));
+        let error = |at: &dyn ToTokens, message: &str| Err(Error::new_spanned(at, message));
         if let Some(attr) = self.attrs.iter().find(|attr| is_test(attr)) {
             let (ours, theirs) = (shown(adapter), shown(attr.path()));
             let message = format!("`#[{ours}::test]` makes this a test already: remove `#[{theirs}]`");
-            return error(attr.span(), &message);
+            return error(attr, &message);
         }
         if let Some(token) = constness {
-            return error(token.span, "a test can't be `const`");
+            return error(token, "a test can't be `const`");
         }
         if let Some(token) = unsafety {
-            return error(token.span, "a test can't be `unsafe`: put an `unsafe` block inside");
+            return error(token, "a test can't be `unsafe`: put an `unsafe` block inside");
         }
         if let Some(abi) = abi {
-            return error(abi.extern_token.span, "a test can't be `extern`");
+            return error(abi, "a test can't be `extern`");
         }
         if let Some(token) = variadic {
-            return error(token.span(), "a test can't be variadic");
+            return error(token, "a test can't be variadic");
         }
         if let Some(parameter) = generics.params.first() {
-            return error(parameter.span(), "a test can't be generic: name the type of each database");
+            return error(parameter, "a test can't be generic: name the type of each database");
         }
         if let Some(clause) = &generics.where_clause {
-            return error(clause.where_token.span, "a test can't be generic: name the type of each database");
+            return error(clause, "a test can't be generic: name the type of each database");
         }
         if inputs.is_empty() {
             return error(
-                self.sig.ident.span(),
+                &self.sig.ident,
                 "this test takes no database: add an argument such as `pool: PgPool`",
             );
         }
         match inputs.iter().nth(MOST_DATABASES) {
-            Some(input) => error(input.span(), &format!("a test takes at most {MOST_DATABASES} databases")),
+            Some(input) => error(input, &format!("a test takes at most {MOST_DATABASES} databases")),
             None => Ok(()),
         }
     }
@@ -185,6 +189,10 @@ impl Function {
         let arguments = self.sig.inputs.iter().enumerate();
         arguments.map(|(index, argument)| Database::new(index, argument)).collect()
     }
+}
+
+fn is_unit(ty: &Type) -> bool {
+    matches!(ty, Type::Tuple(tuple) if tuple.elems.is_empty())
 }
 
 fn is_test(attr: &Attribute) -> bool {
@@ -212,7 +220,7 @@ impl Database {
         let PatType { attrs, ty, .. } = match argument {
             FnArg::Typed(argument) => argument,
             FnArg::Receiver(receiver) => {
-                return Err(Error::new(receiver.self_token.span, "a test can't be a method"));
+                return Err(Error::new_spanned(receiver, "a test can't be a method"));
             }
         };
         let ty = ungroup(ty);
@@ -223,7 +231,7 @@ impl Database {
             }
             Type::ImplTrait(generic) => {
                 let message = "a test can't be generic: name the type of each database";
-                return Err(Error::new(generic.impl_token.span, message));
+                return Err(Error::new_spanned(generic, message));
             }
             ty => (ty, None, false),
         };
@@ -250,11 +258,15 @@ impl Database {
     fn fixture(&self, adapter: &Path, test: &DatabaseArgs) -> TokenStream {
         let args = self.args.clone().or(test);
         let ty = &self.ty;
+        let here = respan(adapter, ty.span());
+        let fixture = quote_spanned!(ty.span()=> #here::Fixture::<<#ty as #here::FromTestDb>::Backend>);
         let base = match &args.fixture {
-            Some(Given { value, .. }) => quote_spanned!(value.span()=> #value()),
-            None => quote_spanned! {ty.span()=>
-                #adapter::Fixture::<<#ty as #adapter::FromTestDb>::Backend>::new()
-            },
+            Some(Given { value, .. }) => {
+                let builder = &self.name;
+                let call = quote_spanned!(value.span()=> #value());
+                quote!({ let #builder: #fixture = #call; #builder })
+            }
+            None => quote_spanned!(ty.span()=> #fixture::new()),
         };
         let migrations = match args.migrations.map(|given| given.value) {
             Some(Migrations::Folder(folder)) => Some(quote!(.migrations_dir(#folder))),
@@ -285,6 +297,17 @@ fn seed(file: &LitStr) -> TokenStream {
     quote!(.seed_sql(#file, #text))
 }
 
+/// The path with its errors shown at `span`. `$crate` is found by its own span and keeps it.
+fn respan(path: &Path, span: Span) -> TokenStream {
+    let tokens = path.to_token_stream().into_iter().map(|mut token| {
+        if !matches!(&token, TokenTree::Ident(name) if name == "$crate") {
+            token.set_span(span);
+        }
+        token
+    });
+    tokens.collect()
+}
+
 /// What stands in the `#[db(…)]` of an argument.
 fn own_args(attrs: &[Attribute]) -> Result<DatabaseArgs> {
     let mut own = attrs.iter().filter(|attr| attr.path().is_ident("db"));
@@ -294,7 +317,7 @@ fn own_args(attrs: &[Attribute]) -> Result<DatabaseArgs> {
         Some(attr) => attr.parse_args()?,
     };
     match own.next() {
-        Some(second) => Err(Error::new(second.span(), "an argument has one `#[db(…)]`: write both in one")),
+        Some(second) => Err(Error::new_spanned(second, "an argument has one `#[db(…)]`: write both in one")),
         None => Ok(args),
     }
 }
