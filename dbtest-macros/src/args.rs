@@ -149,7 +149,7 @@ fn once<T>(
         let message = if *earlier == word {
             format!("`{word}` is given twice")
         } else {
-            format!("`{word}` and `{earlier}` say the same: keep one of them")
+            format!("`{word}` stands in the place of `{earlier}`: keep one of them")
         };
         return Err(Error::new(word.span(), message));
     }
@@ -299,11 +299,9 @@ fn fixtures(input: ParseStream<'_>) -> Result<Vec<LitStr>> {
 }
 
 fn script(folder: &str, name: &LitStr) -> LitStr {
-    let mut file = std::path::Path::new(folder).join(name.value());
-    if file.extension().is_none() {
-        file.set_extension("sql");
-    }
-    LitStr::new(&file.to_string_lossy(), name.span())
+    let text = name.value();
+    let extension = if std::path::Path::new(&text).extension().is_none() { ".sql" } else { "" };
+    LitStr::new(&format!("{folder}/{text}{extension}"), name.span())
 }
 
 /// What a fragment of `macro_rules!` hides is what the user wrote.

@@ -18,16 +18,15 @@ const MOST_DATABASES: usize = 4;
 pub(crate) fn test(adapter: &Path, args: TokenStream, item: TokenStream) -> TokenStream {
     let function = match syn::parse2::<Function>(item.clone()) {
         Ok(function) => function,
-        // The function's own error is rustc's to tell, and it tells it better.
         Err(error) => return with_error(&error, item),
     };
     expand(adapter, args, &function).unwrap_or_else(|error| with_error(&error, function.bare()))
 }
 
-/// The function goes along, so that one error is not followed by ten about unused imports.
-fn with_error(error: &Error, function: TokenStream) -> TokenStream {
+/// What the user wrote goes along, so that one error is not followed by ten about unused imports.
+fn with_error(error: &Error, item: TokenStream) -> TokenStream {
     let error = error.to_compile_error();
-    quote!(#error #function)
+    quote!(#error #item)
 }
 
 fn expand(adapter: &Path, args: TokenStream, function: &Function) -> Result<TokenStream> {
@@ -61,8 +60,8 @@ fn expand(adapter: &Path, args: TokenStream, function: &Function) -> Result<Toke
 
     // An error about the call is shown at the type of what is returned or, where nothing is, at
     // the databases. To lints it stays generated code.
-    let span = returned.map_or_else(|| databases.first().map(|first| first.ty.span()), |ty| Some(ty.span()));
-    let here = span.map_or_else(Span::call_site, |span| Span::call_site().located_at(span));
+    let shown = returned.map(|ty| &**ty).or(databases.first().map(|first| &first.ty));
+    let here = Span::call_site().located_at(shown.map_or_else(Span::call_site, Spanned::span));
     let (path, method) = (respan(adapter, here), Ident::new(method, here));
     let body = quote!(#closure |(#(#patterns,)*): (#(#types,)*)| #name(#(#values),*) #wait);
     let call = quote_spanned!(here=> #path::runner::#method(#test, (#(#fixtures,)*), #body));
@@ -329,3 +328,6 @@ fn ungroup(mut ty: &Type) -> &Type {
     }
     ty
 }
+
+#[cfg(test)]
+mod tests;

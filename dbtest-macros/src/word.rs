@@ -42,7 +42,7 @@ mod tests {
         assert_eq!(distance("seeds", "seeds"), 0);
         assert_eq!(distance("seed", "seeds"), 1);
         assert_eq!(distance("sedes", "seeds"), 2);
-        assert_eq!(distance("require", "fixture"), 4);
+        assert_eq!(distance("kitten", "sitting"), 3);
     }
 
     #[test]

@@ -18,6 +18,9 @@ async fn has_no_word(pool: SqlitePool) {}
 #[dbtest_sqlx::test(migrations = "./a", migrations = "./b")]
 async fn says_it_twice(pool: SqlitePool) {}
 
+#[dbtest_sqlx::test(strategy = "truncate", require = "truncate")]
+async fn says_it_in_two_words(pool: SqlitePool) {}
+
 #[dbtest_sqlx::test(max_connections = 0)]
 async fn has_no_connection(pool: SqlitePool) {}
 
