@@ -1,0 +1,4 @@
+#[dbtest_sqlx::test]
+async fn needs_no_database() {}
+
+fn main() {}
