@@ -66,8 +66,7 @@ mod tests {
     #[test]
     fn a_description_reads_back_and_foreign_text_does_not() {
         let mut description = Description::new("app", "i");
-        description.kept =
-            Some(Kept { test: "it's::a \"test\"".into(), strategy: "truncate".into(), at: 1 });
+        description.kept = Some(Kept { test: "it's::a \"test\"".into(), strategy: "truncate".into(), at: 1 });
         assert_eq!(Description::from_json(&description.to_json()), Some(description));
         for foreign in ["", "our production database", "{}", "{\"label\":1}"] {
             assert_eq!(Description::from_json(foreign), None);

@@ -119,8 +119,7 @@ impl<B: Backend> Fixture<B> {
     pub fn migrations_dir(self, folder: impl AsRef<Path>) -> Self {
         let folder = self.resolve(folder.as_ref());
         self.try_setup(|setup| {
-            let migrations =
-                B::migrations(&folder).map_err(|why| Error::migrations_folder(&folder, &why))?;
+            let migrations = B::migrations(&folder).map_err(|why| Error::migrations_folder(&folder, &why))?;
             setup.boxed_migrations(Arc::from(migrations));
             Ok(())
         })
@@ -304,10 +303,11 @@ impl<B: Backend> Fixture<B> {
             }
         }
         let label = self.label.unwrap_or_else(|| "this crate".to_owned());
-        let ground = ground(&self.setup, &*places, label, &self.salt, config, |fingerprint, label, identity| {
-            let fill = fill(self.setup.clone(), Arc::clone(&connect));
-            Ground::new(Arc::clone(&places), fingerprint, label, identity, config, fill)
-        });
+        let ground =
+            ground(&self.setup, &*places, label, &self.salt, config, |fingerprint, label, identity| {
+                let fill = fill(self.setup.clone(), Arc::clone(&connect));
+                Ground::new(Arc::clone(&places), fingerprint, label, identity, config, fill)
+            });
         let wanted = Wanted {
             max_connections: config.max_connections.or(self.max_connections).unwrap_or(10),
             restart_identity: self.restart_identity,
@@ -435,9 +435,8 @@ fn locate(mut error: StepError, texts: &[(String, String)]) -> StepError {
 
 /// Runs SQL text statement by statement, so that the one that fails can be shown.
 async fn run_sql(connect: &Connect, place: &Place, step: &str, text: &str, engine: Engine) -> Result<()> {
-    let mut session = connect(place.url.clone())
-        .await
-        .map_err(|error| Error::connect(&place.shown(), engine, error))?;
+    let mut session =
+        connect(place.url.clone()).await.map_err(|error| Error::connect(&place.shown(), engine, error))?;
     let mut result = Ok(());
     for statement in sql::statements(text) {
         if let Err(error) = session.execute(statement.text).await {

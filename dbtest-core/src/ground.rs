@@ -44,7 +44,10 @@ pub(crate) struct Template {
 
 impl fmt::Debug for Ground {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ground").field("fingerprint", &self.fingerprint).field("places", &self.places).finish()
+        f.debug_struct("Ground")
+            .field("fingerprint", &self.fingerprint)
+            .field("places", &self.places)
+            .finish()
     }
 }
 
@@ -152,12 +155,8 @@ impl Ground {
     /// Runs the setup in an empty place, unless it failed before.
     pub(crate) async fn fill(&self, name: &Name, test: &str) -> Result<()> {
         self.already_failed(test)?;
-        let place = Place {
-            name: name.to_string(),
-            url: self.places.url(name),
-            sandbox: None,
-            max_connections: 2,
-        };
+        let place =
+            Place { name: name.to_string(), url: self.places.url(name), sandbox: None, max_connections: 2 };
         let filled = (self.fill)(place).await;
         if let Err(error) = &filled {
             let _ = self.failed.set((error.clone(), test.to_owned()));

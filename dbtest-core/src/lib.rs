@@ -38,4 +38,4 @@ pub use strategy::{
     Context, IsolationStrategy, Lease, Outcome, Promises, SchemaPerWorker, Strategy, TemplateClone,
     TransactionRollback, Truncate,
 };
-pub use test_db::TestDb;
+pub use test_db::{SANDBOX_WAIT, TestDb};

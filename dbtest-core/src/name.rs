@@ -90,9 +90,7 @@ mod tests {
     #[test]
     fn a_name_reads_back() {
         let fingerprint = "0123456789ab";
-        for name in
-            [Name::template(fingerprint), Name::slot(fingerprint, 17), Name::clone_of(fingerprint)]
-        {
+        for name in [Name::template(fingerprint), Name::slot(fingerprint, 17), Name::clone_of(fingerprint)] {
             assert_eq!(Name::parse(&name.to_string()), Some(name.clone()), "{name}");
             assert!(name.to_string().len() <= 63);
         }

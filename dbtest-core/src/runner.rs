@@ -6,6 +6,9 @@ use std::panic::AssertUnwindSafe;
 use std::process::{ExitCode, Termination};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
 
 use crate::backend::{Backend, BoxFuture, Watch};
 use crate::config::config;
@@ -79,11 +82,7 @@ pub trait Fixtures {
 
     /// Opens all of them, or none.
     #[doc(hidden)]
-    fn open(
-        self,
-        test: &Test,
-        opened: &mut Opened,
-    ) -> impl Future<Output = Result<Self::Databases>>;
+    fn open(self, test: &Test, opened: &mut Opened) -> impl Future<Output = Result<Self::Databases>>;
 }
 
 /// The databases of a test, waiting for the test to give them back.
@@ -94,7 +93,7 @@ pub struct Opened(Vec<Box<dyn Parked>>);
 /// A database that the runner ends, whatever its backend.
 trait Parked: std::fmt::Debug {
     fn watch(&self) -> Option<Watch>;
-    fn end(self: Box<Self>, passed: bool) -> BoxFuture<'static, Result<()>>;
+    fn end(self: Box<Self>, ended: Ended) -> BoxFuture<'static, Result<()>>;
 }
 
 struct Waiting<B: Backend> {
@@ -115,11 +114,11 @@ impl<B: Backend> Parked for Waiting<B> {
         self.watch.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn end(self: Box<Self>, passed: bool) -> BoxFuture<'static, Result<()>> {
+    fn end(self: Box<Self>, ended: Ended) -> BoxFuture<'static, Result<()>> {
         let inner = self.home.lock().unwrap_or_else(PoisonError::into_inner).take();
         Box::pin(async move {
             match inner {
-                Some(inner) => inner.end(passed).await.map(drop),
+                Some(inner) => inner.end(ended).await.map(drop),
                 // Closed by the test itself, or still somewhere in a task of it.
                 None if Arc::strong_count(&self.home) == 1 => Ok(()),
                 None => Err(Error::not_given_back(&self.test, &self.name)),
@@ -128,11 +127,7 @@ impl<B: Backend> Parked for Waiting<B> {
     }
 }
 
-async fn open_one<B: Backend>(
-    fixture: Fixture<B>,
-    test: &Test,
-    opened: &mut Opened,
-) -> Result<TestDb<B>> {
+async fn open_one<B: Backend>(fixture: Fixture<B>, test: &Test, opened: &mut Opened) -> Result<TestDb<B>> {
     let db = fixture.for_test(&test.package).open_for(&test.name).await?;
     let watch = db.watch();
     let name = db.name().to_owned();
@@ -159,17 +154,71 @@ fixtures!(A a, B b);
 fixtures!(A a, B b, C c);
 fixtures!(A a, B b, C c, D d);
 
-/// Runs an asynchronous test on a runtime of its own and says how it went.
+/// Runs an asynchronous test on a runtime of its own and says how it went. `arguments` makes what
+/// the body takes from the databases.
 ///
 /// # Panics
 /// With the body's own panic, after its databases were ended.
-pub fn run<S, T, F>(test: Test, fixtures: S, body: F) -> ExitCode
+pub fn run<S, A, T, M, F>(test: Test, fixtures: S, arguments: M, body: F) -> ExitCode
 where
     S: Fixtures,
     T: Termination,
-    F: AsyncFnOnce(S::Databases) -> T,
+    M: AsyncFnOnce(S::Databases) -> Result<A>,
+    F: AsyncFnOnce(A) -> T,
 {
-    match try_run(test, fixtures, body) {
+    code(try_run(test, fixtures, arguments, on_runtime(body)))
+}
+
+/// The same, for a test that returns nothing.
+///
+/// # Panics
+/// If the test fails, or dbtest does.
+pub fn run_unit<S, A, M, F>(test: Test, fixtures: S, arguments: M, body: F)
+where
+    S: Fixtures,
+    M: AsyncFnOnce(S::Databases) -> Result<A>,
+    F: AsyncFnOnce(A),
+{
+    unit(try_run(test, fixtures, arguments, on_runtime(body)));
+}
+
+/// Runs a synchronous test and says how it went. The runtime of its handles works in the
+/// background, and the body may block.
+///
+/// # Panics
+/// With the body's own panic, after its databases were ended.
+pub fn run_blocking<S, A, T, M, F>(test: Test, fixtures: S, arguments: M, body: F) -> ExitCode
+where
+    S: Fixtures,
+    T: Termination,
+    M: AsyncFnOnce(S::Databases) -> Result<A>,
+    F: FnOnce(A) -> T,
+{
+    code(try_run(test.multi_thread(Some(1)), fixtures, arguments, on_thread(body)))
+}
+
+/// The same, for a test that returns nothing.
+///
+/// # Panics
+/// If the test fails, or dbtest does.
+pub fn run_blocking_unit<S, A, M, F>(test: Test, fixtures: S, arguments: M, body: F)
+where
+    S: Fixtures,
+    M: AsyncFnOnce(S::Databases) -> Result<A>,
+    F: FnOnce(A),
+{
+    unit(try_run(test.multi_thread(Some(1)), fixtures, arguments, on_thread(body)));
+}
+
+type Panic = Box<dyn Any + Send>;
+
+enum Failure {
+    Panic(Panic),
+    Error(Error),
+}
+
+fn code(result: Result<ExitCode, Failure>) -> ExitCode {
+    match result {
         Ok(code) => code,
         Err(Failure::Panic(panic)) => std::panic::resume_unwind(panic),
         Err(Failure::Error(error)) => {
@@ -179,120 +228,135 @@ where
     }
 }
 
-/// The same, for a test that returns nothing.
-///
-/// # Panics
-/// If the test fails, or dbtest does.
-pub fn run_unit<S, F>(test: Test, fixtures: S, body: F)
-where
-    S: Fixtures,
-    F: AsyncFnOnce(S::Databases),
-{
-    match try_run(test, fixtures, body) {
+fn unit(result: Result<ExitCode, Failure>) {
+    match result {
         Ok(_) => {}
         Err(Failure::Panic(panic)) => std::panic::resume_unwind(panic),
         Err(Failure::Error(error)) => panic!("{error}"),
     }
 }
 
-/// Runs a synchronous test and says how it went. Its handles live on dbtest's own runtime.
-///
-/// # Panics
-/// With the body's own panic, after its databases were ended.
-pub fn run_blocking<S, T, F>(test: Test, fixtures: S, body: F) -> ExitCode
+/// A body that runs on the test's runtime.
+fn on_runtime<A, T, F>(body: F) -> impl FnOnce(&Runtime, Option<&Clock>, A) -> Result<T, Panic>
+where
+    F: AsyncFnOnce(A) -> T,
+{
+    move |runtime, clock, arguments| {
+        runtime.block_on(async {
+            if let Some(clock) = clock {
+                tokio::task::spawn(clock.clone().keep_awake());
+                tokio::time::pause();
+            }
+            let result = catch_unwind(body(arguments)).await;
+            if let Some(clock) = clock {
+                clock.watch(Vec::new());
+                // The test may have resumed it itself; what follows needs real time.
+                let _ = std::panic::catch_unwind(tokio::time::resume);
+            }
+            result
+        })
+    }
+}
+
+/// A body that runs on the test's thread, outside every runtime.
+fn on_thread<A, T, F>(body: F) -> impl FnOnce(&Runtime, Option<&Clock>, A) -> Result<T, Panic>
+where
+    F: FnOnce(A) -> T,
+{
+    move |_, _, arguments| std::panic::catch_unwind(AssertUnwindSafe(|| body(arguments)))
+}
+
+fn try_run<S, A, T, M>(
+    test: Test,
+    fixtures: S,
+    arguments: M,
+    body: impl FnOnce(&Runtime, Option<&Clock>, A) -> Result<T, Panic>,
+) -> Result<ExitCode, Failure>
 where
     S: Fixtures,
     T: Termination,
-    F: FnOnce(S::Databases) -> T,
+    M: AsyncFnOnce(S::Databases) -> Result<A>,
 {
-    run(test, fixtures, async |databases| body(databases))
-}
-
-/// The same, for a test that returns nothing.
-///
-/// # Panics
-/// If the test fails, or dbtest does.
-pub fn run_blocking_unit<S, F>(test: Test, fixtures: S, body: F)
-where
-    S: Fixtures,
-    F: FnOnce(S::Databases),
-{
-    run_unit(test, fixtures, async |databases| body(databases));
-}
-
-/// Ends a test whose argument could not be made from its database.
-///
-/// # Panics
-/// Always, with the error.
-#[doc(hidden)]
-pub fn fail(error: impl std::fmt::Display) -> ! {
-    panic!("{error}")
-}
-
-enum Failure {
-    Panic(Box<dyn Any + Send>),
-    Error(Error),
-}
-
-fn try_run<S, T, F>(test: Test, fixtures: S, body: F) -> Result<ExitCode, Failure>
-where
-    S: Fixtures,
-    T: Termination,
-    F: AsyncFnOnce(S::Databases) -> T,
-{
-    let clock = Clock::default();
-    let runtime = runtime(&test, &clock).map_err(Failure::Error)?;
-    let result = runtime.block_on(async {
-        let mut opened = Opened::default();
-        let databases = match fixtures.open(&test, &mut opened).await {
-            Ok(databases) => databases,
-            Err(error) => {
-                end_all(opened, true).await.map_err(Failure::Error)?;
-                return skip_or_fail(&test, error);
-            }
-        };
-        if test.paused {
-            clock.watch(opened.0.iter().filter_map(|parked| parked.watch()).collect());
-            tokio::task::spawn(clock.clone().keep_awake());
-            tokio::time::pause();
-        }
-        let body = catch_unwind(body(databases)).await;
-        if test.paused {
-            clock.watch(Vec::new());
-            tokio::time::resume();
-        }
-        // Reporting prints the error of a test that returned one.
-        let body = body.map(Termination::report);
-        let passed = match &body {
-            Ok(code) => *code == ExitCode::SUCCESS,
-            Err(_) => test.should_panic,
-        };
-        let ended = end_all(opened, passed).await;
-        match (body, ended) {
-            (Ok(_), Err(error)) if passed => Err(Failure::Error(error)),
-            (Err(panic), Err(error)) => {
-                // The test's own failure is the one to see; ours is not hidden.
-                eprintln!("Error: {error}");
-                Err(Failure::Panic(panic))
-            }
-            (Ok(code), Err(error)) => {
-                eprintln!("Error: {error}");
-                Ok(code)
-            }
-            (Ok(code), Ok(())) => Ok(code),
-            (Err(panic), Ok(())) => Err(Failure::Panic(panic)),
-        }
+    let clock = test.paused.then(Clock::default);
+    let runtime = runtime(&test, clock.as_ref()).map_err(Failure::Error)?;
+    let mut opened = Opened::default();
+    let given = runtime.block_on(async {
+        let databases = fixtures.open(&test, &mut opened).await?;
+        arguments(databases).await
     });
+    let result = match given {
+        Ok(given) => {
+            if let Some(clock) = &clock {
+                clock.watch(opened.0.iter().filter_map(|parked| parked.watch()).collect());
+            }
+            let begun = Instant::now();
+            let body = body(&runtime, clock.as_ref(), given);
+            let took = begun.elapsed();
+            // Reporting prints the error of a test that returned one.
+            let body = body.map(Termination::report);
+            let passed = match &body {
+                Ok(code) => *code == ExitCode::SUCCESS,
+                Err(_) => test.should_panic,
+            };
+            let message = body.as_ref().err().and_then(message);
+            let ended = runtime.block_on(end_all(opened, Ended { passed, message, took }));
+            both(body, ended, passed)
+        }
+        Err(error) => match runtime.block_on(end_all(opened, Ended::passed())) {
+            Ok(()) => skip_or_fail(&test, error),
+            Err(second) => {
+                eprintln!("Error: {second}");
+                Err(Failure::Error(error))
+            }
+        },
+    };
     // Tasks that the test left behind end here, and do not hold up the next test.
     runtime.shutdown_background();
     result
 }
 
+/// How the body ended, for what a person is told about it.
+#[derive(Clone, Debug)]
+pub(crate) struct Ended {
+    pub(crate) passed: bool,
+    /// The panic's message.
+    pub(crate) message: Option<String>,
+    pub(crate) took: Duration,
+}
+
+impl Ended {
+    pub(crate) fn passed() -> Self {
+        Self { passed: true, message: None, took: Duration::ZERO }
+    }
+}
+
+fn message(panic: &Panic) -> Option<String> {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+}
+
+/// The test's own failure is the one to see, and ours is not hidden by it.
+fn both(body: Result<ExitCode, Panic>, ended: Result<()>, passed: bool) -> Result<ExitCode, Failure> {
+    match (body, ended) {
+        (Ok(code), Ok(())) => Ok(code),
+        (Err(panic), Ok(())) => Err(Failure::Panic(panic)),
+        (_, Err(error)) if passed => Err(Failure::Error(error)),
+        (Ok(code), Err(error)) => {
+            eprintln!("Error: {error}");
+            Ok(code)
+        }
+        (Err(panic), Err(error)) => {
+            eprintln!("Error: {error}");
+            Err(Failure::Panic(panic))
+        }
+    }
+}
+
 /// Ends all databases; the first error is returned, the others printed.
-async fn end_all(opened: Opened, passed: bool) -> Result<()> {
+async fn end_all(opened: Opened, ended: Ended) -> Result<()> {
     let mut result = Ok(());
     for parked in opened.0 {
-        if let Err(error) = parked.end(passed).await {
+        if let Err(error) = parked.end(ended.clone()).await {
             match &result {
                 Ok(()) => result = Err(error),
                 Err(_) => eprintln!("Error: {error}"),
@@ -312,7 +376,7 @@ fn skip_or_fail(test: &Test, error: Error) -> Result<ExitCode, Failure> {
     Err(Failure::Error(error))
 }
 
-fn runtime(test: &Test, clock: &Clock) -> Result<tokio::runtime::Runtime> {
+fn runtime(test: &Test, clock: Option<&Clock>) -> Result<Runtime> {
     let mut builder = match test.workers {
         Some(workers) => {
             let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -323,8 +387,7 @@ fn runtime(test: &Test, clock: &Clock) -> Result<tokio::runtime::Runtime> {
         }
         None => tokio::runtime::Builder::new_current_thread(),
     };
-    if test.paused {
-        let clock = clock.clone();
+    if let Some(clock) = clock.cloned() {
         builder.on_thread_park(move || clock.about_to_sleep());
     }
     builder.enable_all().build().map_err(|error| Error::system("start the test's runtime", error))

@@ -175,8 +175,8 @@ impl Ground {
             if let Name::Slot { fingerprint, number, .. } = &place.name
                 && *fingerprint == self.fingerprint
             {
-                let free = !place.held
-                    && place.description.is_some_and(|description| description.kept.is_none());
+                let free =
+                    !place.held && place.description.is_some_and(|description| description.kept.is_none());
                 if free {
                     numbers.push((*number, place.name.clone()));
                 } else {

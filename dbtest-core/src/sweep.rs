@@ -45,11 +45,8 @@ fn current_versions(found: &[Found], copies: bool) -> HashSet<&str> {
         let Some(description) = &place.description else { continue };
         // Where templates are, they say which versions there are; else the slots do.
         if copies == matches!(place.name, Name::Template { .. }) {
-            let made = newest
-                .entry(&description.identity)
-                .or_default()
-                .entry(place.name.fingerprint())
-                .or_default();
+            let made =
+                newest.entry(&description.identity).or_default().entry(place.name.fingerprint()).or_default();
             *made = description.made.max(*made);
         }
     }
@@ -114,12 +111,8 @@ mod tests {
 
     #[test]
     fn the_third_oldest_version_goes_with_its_slots() {
-        let found = [
-            described(A, "i", 1),
-            described(B, "i", 2),
-            described(C, "i", 3),
-            described(SLOT_A, "i", 1),
-        ];
+        let found =
+            [described(A, "i", 1), described(B, "i", 2), described(C, "i", 3), described(SLOT_A, "i", 1)];
         assert_eq!(names(plan(&found, true, true, 5)), [A, SLOT_A]);
     }
 

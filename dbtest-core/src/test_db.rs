@@ -2,13 +2,18 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::backend::{Backend, Boundary, End, Finished, Place};
 use crate::config::config;
 use crate::error::{Error, Result};
+use crate::runner::Ended;
 use crate::slot::Kept;
 use crate::strategy::{Context, IsolationStrategy, Lease, Outcome};
 use crate::{progress, runtime};
+
+/// How long a second user of a sandbox's only connection waits for it, in every adapter.
+pub const SANDBOX_WAIT: Duration = Duration::from_secs(5);
 
 /// One test's database.
 ///
@@ -49,14 +54,8 @@ impl<B: Backend> TestDb<B> {
         let place = lease.place.clone();
         match B::open(&place).await {
             Ok(handle) => {
-                let inner = Inner {
-                    handle: Some(handle),
-                    place,
-                    lease: Some(lease),
-                    context,
-                    strategy,
-                    keep: false,
-                };
+                let inner =
+                    Inner { handle: Some(handle), place, lease: Some(lease), context, strategy, keep: false };
                 Ok(Self { inner: Some(inner), home: None })
             }
             Err(error) => {
@@ -143,7 +142,7 @@ impl<B: Backend> TestDb<B> {
     /// The test broke the strategy's boundary, or the place could not be made clean.
     pub async fn close(mut self) -> Result<()> {
         match self.inner.take() {
-            Some(inner) => inner.end(true).await.map(drop),
+            Some(inner) => inner.end(Ended::passed()).await.map(drop),
             None => Ok(()),
         }
     }
@@ -154,7 +153,7 @@ impl<B: Backend> TestDb<B> {
     /// As [`close`](TestDb::close).
     pub fn close_blocking(mut self) -> Result<()> {
         match self.inner.take() {
-            Some(inner) => runtime::block(inner.end(true)).map(drop),
+            Some(inner) => runtime::block(inner.end(Ended::passed())).map(drop),
             None => Ok(()),
         }
     }
@@ -168,9 +167,9 @@ impl<B: Backend> Drop for TestDb<B> {
             return;
         }
         // The net: nothing here may block, and nobody is left to hear of an error.
-        let passed = !std::thread::panicking();
+        let ended = Ended { passed: !std::thread::panicking(), ..Ended::passed() };
         runtime::detach(async move {
-            if let Err(error) = inner.end(passed).await {
+            if let Err(error) = inner.end(ended).await {
                 progress::say(&error.to_string());
             }
         });
@@ -179,8 +178,9 @@ impl<B: Backend> Drop for TestDb<B> {
 
 impl<B: Backend> Inner<B> {
     /// Finishes the handle, releases the lease, and says what a person should know.
-    pub(crate) async fn end(mut self, passed: bool) -> Result<Option<Kept>> {
+    pub(crate) async fn end(mut self, ended: Ended) -> Result<Option<Kept>> {
         let config = config()?;
+        let passed = ended.passed;
         let keep = self.keep || config.keep;
         let sandboxed = self.place.sandbox.is_some();
         let end = if keep && sandboxed { End::Commit } else { End::Discard };
@@ -205,6 +205,14 @@ impl<B: Backend> Inner<B> {
             let what = if leaked == 1 { "1 connection".to_owned() } else { format!("{leaked} connections") };
             eprintln!("dbtest: {test} leaked {what} of {}; dbtest ended what was left", self.place.name);
         }
+        if !passed && sandboxed && starved::<B>(&ended) {
+            eprintln!(
+                "dbtest: the handle of {test} has one connection (strategy {}), and a second was asked for while \
+                 the first was in use: a transaction was open, or a connection held, when the pool timed out. \
+                 Give the first back before, or use the strategy \"truncate\" for this test.",
+                self.strategy.name()
+            );
+        }
         let kept = kept?;
         if let Some(kept) = &kept {
             eprintln!(
@@ -226,5 +234,14 @@ impl<B: Backend> Inner<B> {
             return Err(Error::leaked(&test, leaked));
         }
         Ok(kept)
+    }
+}
+
+/// Whether the failure is the pool's timeout. An error that the test returned is printed and not
+/// seen here, so a test that failed after as long as the timeout is told too.
+fn starved<B: Backend>(ended: &Ended) -> bool {
+    match &ended.message {
+        Some(message) => B::POOL_TIMEOUT.iter().any(|words| message.contains(words)),
+        None => !B::POOL_TIMEOUT.is_empty() && ended.took >= SANDBOX_WAIT,
     }
 }

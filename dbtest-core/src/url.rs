@@ -5,7 +5,7 @@ use ::url::Url;
 use crate::engine::Engine;
 
 /// The URL without user, password and parameters: what a message may show.
-pub fn shown(url: &str) -> String {
+pub(crate) fn shown(url: &str) -> String {
     if let Some(path) = url.strip_prefix("sqlite:") {
         let path = path.split('?').next().unwrap_or(path);
         return path.trim_start_matches("//").to_owned();

@@ -38,7 +38,10 @@ fn expand(adapter: &Path, args: TokenStream, function: &Function) -> Result<Toke
     let Function { attrs, vis, .. } = function;
     let Signature { ident: name, asyncness, output, .. } = &function.sig;
     let inner = function.inner();
-    let test = runner_test(adapter, name, asyncness.is_some(), args.runtime)?;
+    let mut test = runner_test(adapter, name, asyncness.is_some(), args.runtime)?;
+    if attrs.iter().any(|attr| attr.path().is_ident("should_panic")) {
+        test.extend(quote!(.should_panic()));
+    }
     let fixtures: Vec<_> =
         databases.iter().map(|database| database.fixture(adapter, &args.database)).collect();
     let patterns = databases.iter().map(Database::pattern);
@@ -64,7 +67,14 @@ fn expand(adapter: &Path, args: TokenStream, function: &Function) -> Result<Toke
     let here = Span::call_site().located_at(shown.map_or_else(Span::call_site, Spanned::span));
     let (path, method) = (respan(adapter, here), Ident::new(method, here));
     let body = quote!(#closure |(#(#patterns,)*): (#(#types,)*)| #name(#(#values),*) #wait);
-    let call = quote_spanned!(here=> #path::runner::#method(#test, (#(#fixtures,)*), #body));
+    // From the databases to the arguments, whose types the adapter knows and core does not.
+    let given: Vec<_> = (0..databases.len()).map(|at| format_ident!("database_{at}")).collect();
+    let made = databases.iter().zip(&given).map(|(database, given)| {
+        let (ty, path) = (&database.ty, respan(adapter, database.ty.span()));
+        quote_spanned!(ty.span()=> <#ty as #path::FromTestDb>::from_test_db(#given).await?)
+    });
+    let arguments = quote!(async |(#(#given,)*)| ::core::result::Result::Ok((#(#made,)*)));
+    let call = quote_spanned!(here=> #path::runner::#method(#test, (#(#fixtures,)*), #arguments, #body));
 
     Ok(quote! {
         #[::core::prelude::v1::test]

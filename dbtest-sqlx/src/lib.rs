@@ -14,6 +14,7 @@ mod sqlite;
 
 pub use arguments::FromTestDb;
 pub use dbtest_core::*;
+pub use dbtest_macros::test_sqlx as test;
 #[cfg(feature = "mysql")]
 pub use mysql::SqlxMySql;
 #[cfg(feature = "postgres")]

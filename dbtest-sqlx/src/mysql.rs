@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use dbtest_core::{Backend, DbError, End, Engine, Finished, Migrations, Place, Session, Watch};
 use sqlx::mysql::MySqlConnectOptions;
-use sqlx::{ConnectOptions, MySqlConnection, MySqlPool, MySql};
+use sqlx::{ConnectOptions, MySql, MySqlConnection, MySqlPool};
 
 use crate::session::SqlxSession;
 use crate::{error, migrate, pool};

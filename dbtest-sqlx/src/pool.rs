@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dbtest_core::{Boundary, Check, DbError, End, Finished, Place, Sandbox, Watch};
+use dbtest_core::{Boundary, Check, DbError, End, Finished, Place, SANDBOX_WAIT, Sandbox, Watch};
 use sqlx::pool::PoolOptions;
 use sqlx::{AssertSqlSafe, ColumnIndex, Connection, Database, Decode, Executor, Pool};
 
@@ -13,10 +13,6 @@ use crate::session::texts;
 
 /// How long the end of a test waits for connections that are on their way back to the pool.
 const GRACE: Duration = Duration::from_millis(500);
-
-/// How long a second user of a sandbox's only connection waits. Long enough for a task that
-/// takes its turn, short enough to be told soon that it never comes.
-const SANDBOX_WAIT: Duration = Duration::from_secs(5);
 
 /// Runs on the new connection of a sandbox, before its transaction.
 pub(crate) type Guard<DB> = for<'c> fn(
@@ -126,15 +122,18 @@ where
                     return Boundary::Broken(db_error(error));
                 }
             }
-            Check::Empty(sql) => match sqlx::raw_sql(AssertSqlSafe(sql.as_str())).fetch_optional(&mut *connection).await {
-                Ok(None) => {}
-                Ok(Some(row)) => {
-                    let row = texts::<DB>(&row).unwrap_or_default();
-                    let row: Vec<_> = row.into_iter().map(|cell| cell.unwrap_or_else(|| "NULL".into())).collect();
-                    return Boundary::Violated(row.join(", "));
+            Check::Empty(sql) => {
+                match sqlx::raw_sql(AssertSqlSafe(sql.as_str())).fetch_optional(&mut *connection).await {
+                    Ok(None) => {}
+                    Ok(Some(row)) => {
+                        let row = texts::<DB>(&row).unwrap_or_default();
+                        let row: Vec<_> =
+                            row.into_iter().map(|cell| cell.unwrap_or_else(|| "NULL".into())).collect();
+                        return Boundary::Violated(row.join(", "));
+                    }
+                    Err(error) => return Boundary::Broken(db_error(error)),
                 }
-                Err(error) => return Boundary::Broken(db_error(error)),
-            },
+            }
         }
     }
     let last = match end {
@@ -160,6 +159,9 @@ pub(crate) fn watch<DB: Database>(pool: &Pool<DB>) -> Option<Watch> {
 
 /// For engines whose sandbox is SQL alone.
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-pub(crate) fn no_guard<'c, C: Send>(_: &'c mut C, _: &'c Sandbox) -> dbtest_core::BoxFuture<'c, sqlx::Result<()>> {
+pub(crate) fn no_guard<'c, C: Send>(
+    _: &'c mut C,
+    _: &'c Sandbox,
+) -> dbtest_core::BoxFuture<'c, sqlx::Result<()>> {
     Box::pin(async { Ok(()) })
 }

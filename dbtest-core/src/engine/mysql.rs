@@ -43,10 +43,8 @@ struct Flavour {
 
 /// Reads `SELECT VERSION()`; `Err` holds the oldest version that is new enough.
 fn flavour(version: &str) -> std::result::Result<Flavour, &'static str> {
-    let mut numbers = version
-        .split(['.', '-'])
-        .map_while(|part| part.parse::<u32>().ok())
-        .chain(std::iter::repeat(0));
+    let mut numbers =
+        version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok()).chain(std::iter::repeat(0));
     let found: Vec<u32> = numbers.by_ref().take(3).collect();
     let mariadb = version.to_ascii_lowercase().contains("mariadb");
     let (oldest, name) = if mariadb { (vec![10, 5, 0], "10.5") } else { (vec![8, 0, 0], "8.0") };
@@ -57,8 +55,8 @@ fn flavour(version: &str) -> std::result::Result<Flavour, &'static str> {
 }
 
 pub(crate) async fn places(url: String, connect: Connect) -> Result<Arc<dyn Places>> {
-    let parsed = Url::parse(&url)
-        .map_err(|error| Error::malformed_url("the server's URL", Engine::MySql, error))?;
+    let parsed =
+        Url::parse(&url).map_err(|error| Error::malformed_url("the server's URL", Engine::MySql, error))?;
     let hub = Hub::new(Engine::MySql, url, connect);
     let rows = hub.query("ask the server what it is", "SELECT VERSION()").await?;
     let version = scalar(&rows).unwrap_or_default().to_owned();
@@ -239,7 +237,8 @@ impl Databases {
     async fn baseline(&self, lent: &mut Lent, template: &Name, names: &[String]) -> Result<Vec<Table>> {
         let operation = "read the baseline of a template";
         let schema = literal(&template.to_string());
-        let stats = if self.flavour.mariadb { "" } else { "SET SESSION information_schema_stats_expiry = 0; " };
+        let stats =
+            if self.flavour.mariadb { "" } else { "SET SESSION information_schema_stats_expiry = 0; " };
         let mut tables = Vec::new();
         for name in names {
             let table = literal(name);
@@ -260,7 +259,8 @@ impl Databases {
                     ),
                 )
                 .await?;
-            let cell = |row: usize, column: usize| rows.get(row).and_then(|row| row.get(column).cloned().flatten());
+            let cell =
+                |row: usize, column: usize| rows.get(row).and_then(|row| row.get(column).cloned().flatten());
             tables.push(Table {
                 name: name.clone(),
                 columns: cell(0, 0).unwrap_or_default(),
@@ -346,15 +346,43 @@ fn digest_sql(name: &Name) -> String {
         )
     };
     let parts = [
-        part("TABLES", "TABLE_SCHEMA", "TABLE_NAME, TABLE_TYPE, ENGINE, ROW_FORMAT, TABLE_COLLATION, CREATE_OPTIONS, TABLE_COMMENT"),
-        part("COLUMNS", "TABLE_SCHEMA", "TABLE_NAME, COLUMN_NAME, ORDINAL_POSITION, COLUMN_DEFAULT, IS_NULLABLE, COLUMN_TYPE, COLLATION_NAME, EXTRA, COLUMN_COMMENT, GENERATION_EXPRESSION"),
-        part("STATISTICS", "TABLE_SCHEMA", "TABLE_NAME, INDEX_NAME, NON_UNIQUE, SEQ_IN_INDEX, COLUMN_NAME, SUB_PART, INDEX_TYPE"),
-        part("REFERENTIAL_CONSTRAINTS", "CONSTRAINT_SCHEMA", "TABLE_NAME, CONSTRAINT_NAME, REFERENCED_TABLE_NAME, UPDATE_RULE, DELETE_RULE"),
+        part(
+            "TABLES",
+            "TABLE_SCHEMA",
+            "TABLE_NAME, TABLE_TYPE, ENGINE, ROW_FORMAT, TABLE_COLLATION, CREATE_OPTIONS, TABLE_COMMENT",
+        ),
+        part(
+            "COLUMNS",
+            "TABLE_SCHEMA",
+            "TABLE_NAME, COLUMN_NAME, ORDINAL_POSITION, COLUMN_DEFAULT, IS_NULLABLE, COLUMN_TYPE, COLLATION_NAME, EXTRA, COLUMN_COMMENT, GENERATION_EXPRESSION",
+        ),
+        part(
+            "STATISTICS",
+            "TABLE_SCHEMA",
+            "TABLE_NAME, INDEX_NAME, NON_UNIQUE, SEQ_IN_INDEX, COLUMN_NAME, SUB_PART, INDEX_TYPE",
+        ),
+        part(
+            "REFERENTIAL_CONSTRAINTS",
+            "CONSTRAINT_SCHEMA",
+            "TABLE_NAME, CONSTRAINT_NAME, REFERENCED_TABLE_NAME, UPDATE_RULE, DELETE_RULE",
+        ),
         part("TABLE_CONSTRAINTS", "TABLE_SCHEMA", "TABLE_NAME, CONSTRAINT_NAME, CONSTRAINT_TYPE"),
         part("CHECK_CONSTRAINTS", "CONSTRAINT_SCHEMA", "CONSTRAINT_NAME, CHECK_CLAUSE"),
-        part("PARTITIONS", "TABLE_SCHEMA", "TABLE_NAME, PARTITION_NAME, PARTITION_METHOD, PARTITION_EXPRESSION, PARTITION_DESCRIPTION"),
-        part("TRIGGERS", "TRIGGER_SCHEMA", "TRIGGER_NAME, EVENT_MANIPULATION, EVENT_OBJECT_TABLE, ACTION_TIMING, ACTION_STATEMENT"),
-        part("ROUTINES", "ROUTINE_SCHEMA", "ROUTINE_NAME, ROUTINE_TYPE, ROUTINE_DEFINITION, DTD_IDENTIFIER, IS_DETERMINISTIC"),
+        part(
+            "PARTITIONS",
+            "TABLE_SCHEMA",
+            "TABLE_NAME, PARTITION_NAME, PARTITION_METHOD, PARTITION_EXPRESSION, PARTITION_DESCRIPTION",
+        ),
+        part(
+            "TRIGGERS",
+            "TRIGGER_SCHEMA",
+            "TRIGGER_NAME, EVENT_MANIPULATION, EVENT_OBJECT_TABLE, ACTION_TIMING, ACTION_STATEMENT",
+        ),
+        part(
+            "ROUTINES",
+            "ROUTINE_SCHEMA",
+            "ROUTINE_NAME, ROUTINE_TYPE, ROUTINE_DEFINITION, DTD_IDENTIFIER, IS_DETERMINISTIC",
+        ),
         part("VIEWS", "TABLE_SCHEMA", "TABLE_NAME, VIEW_DEFINITION, CHECK_OPTION, SECURITY_TYPE"),
         part("EVENTS", "EVENT_SCHEMA", "EVENT_NAME, EVENT_DEFINITION, STATUS"),
         part("SCHEMATA", "SCHEMA_NAME", "DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME"),
@@ -411,8 +439,11 @@ impl Places for Databases {
         );
         let rows = self.hub.query("list the test databases", &sql).await?;
         let cell = |row: &Vec<Option<String>>, at: usize| row.get(at).cloned().flatten().unwrap_or_default();
-        let notes: std::collections::HashMap<String, String> =
-            rows.iter().filter(|row| cell(row, 0) == "note").map(|row| (cell(row, 1), cell(row, 2))).collect();
+        let notes: std::collections::HashMap<String, String> = rows
+            .iter()
+            .filter(|row| cell(row, 0) == "note")
+            .map(|row| (cell(row, 1), cell(row, 2)))
+            .collect();
         Ok(rows
             .iter()
             .filter(|row| cell(row, 0) == "place")
@@ -456,7 +487,10 @@ impl Places for Databases {
             "DELETE FROM {META}.script WHERE name = {template}; DELETE FROM {META}.tab WHERE template = {template}"
         );
         for (ord, text) in script.iter().enumerate() {
-            sql.push_str(&format!("; INSERT INTO {META}.script VALUES ({template}, {ord}, {})", literal(text)));
+            sql.push_str(&format!(
+                "; INSERT INTO {META}.script VALUES ({template}, {ord}, {})",
+                literal(text)
+            ));
         }
         let number = |value: Option<String>| value.unwrap_or_else(|| "NULL".to_owned());
         for table in &tables {
@@ -481,7 +515,8 @@ impl Places for Databases {
              SELECT text FROM {META}.script WHERE name = {template} ORDER BY ord",
             template = literal(&template.to_string())
         );
-        let mut statements = column_of(self.hub.query("read the script of a template", &read).await?, 0).into_iter();
+        let mut statements =
+            column_of(self.hub.query("read the script of a template", &read).await?, 0).into_iter();
         let create = statements.next().unwrap_or_else(|| format!("CREATE DATABASE {name}"));
         self.run("create a database", &create).await?;
         // A session of its own: a trigger's or view's statement needs the right current database.

@@ -275,7 +275,9 @@ impl Places for Databases {
             before: "SET default_transaction_read_only = on".to_owned(),
             begin: "BEGIN READ WRITE".to_owned(),
             after: "INSERT INTO _dbtest.guard VALUES (1); SAVEPOINT _dbtest".to_owned(),
-            checks: vec![Check::Succeeds("SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT _dbtest".to_owned())],
+            checks: vec![Check::Succeeds(
+                "SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT _dbtest".to_owned(),
+            )],
             rollback: "ROLLBACK".to_owned(),
             commit: "SET LOCAL dbtest.commit = 'on'; COMMIT".to_owned(),
             refuse_commit: false,
@@ -432,7 +434,8 @@ impl Attached for Slot {
 }
 
 pub(super) fn explain(error: &DbError) -> (String, &'static str) {
-    const TRUNCATE: &str = "use the ORM's own transactions, or the strategy \"truncate\" or \"template\" for this test";
+    const TRUNCATE: &str =
+        "use the ORM's own transactions, or the strategy \"truncate\" or \"template\" for this test";
     match error.code.as_deref() {
         Some("25P02") => (
             "a statement failed outside a transaction of the application's own, and Postgres runs nothing \
@@ -498,19 +501,13 @@ mod tests {
         let url = Url::parse("postgres://me:secret@db:5433/app").expect("a URL");
         assert_eq!(command(&url, "dbtest_x", None), "psql -h db -p 5433 -U me dbtest_x");
         let url = Url::parse("postgres://me@localhost/app?host=/run/pg").expect("a URL");
-        assert_eq!(
-            command(&url, "d", Some("s,e")),
-            "PGOPTIONS='-c search_path=s,e' psql -h /run/pg -U me d"
-        );
+        assert_eq!(command(&url, "d", Some("s,e")), "PGOPTIONS='-c search_path=s,e' psql -h /run/pg -U me d");
     }
 
     #[test]
     fn no_placeholder_stays_in_a_slots_sql() {
-        for template in [
-            SLOT_SQL,
-            include_str!("postgres_database.sql"),
-            include_str!("postgres_events.sql"),
-        ] {
+        for template in [SLOT_SQL, include_str!("postgres_database.sql"), include_str!("postgres_events.sql")]
+        {
             let sql = slot_sql(template, "m", "true", "true", true);
             assert!(!sql.contains('@'), "{sql}");
         }

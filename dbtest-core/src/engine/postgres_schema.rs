@@ -194,7 +194,8 @@ impl Places for Schemas {
         );
         self.run("end the connections of a schema", &end).await?;
         let meta = Self::meta(name);
-        let dropped = self.run("drop a schema", &format!("DROP SCHEMA IF EXISTS {name}, {meta} CASCADE")).await;
+        let dropped =
+            self.run("drop a schema", &format!("DROP SCHEMA IF EXISTS {name}, {meta} CASCADE")).await;
         lease.release().await;
         dropped.map(|()| true)
     }
@@ -214,7 +215,9 @@ impl Places for Schemas {
 /// A setup that names a schema can't be kept apart by schemas.
 pub(crate) fn schema_qualified(what: &str) -> Error {
     Error::unsupported(
-        format!("the setup names a schema of its own, which the strategy \"schema\" cannot keep apart: {what}"),
+        format!(
+            "the setup names a schema of its own, which the strategy \"schema\" cannot keep apart: {what}"
+        ),
         "leave the schema out of the migration (every slot sets its search_path), or use another strategy",
     )
 }

@@ -230,7 +230,11 @@ impl Strategy {
 mod tests {
     use super::*;
 
-    fn chosen(environment: Option<&str>, said: Option<Strategy>, required: Option<Strategy>) -> (String, bool) {
+    fn chosen(
+        environment: Option<&str>,
+        said: Option<Strategy>,
+        required: Option<Strategy>,
+    ) -> (String, bool) {
         let (strategy, overruled) =
             Strategy::choose(environment, said.as_ref(), required.as_ref()).expect("a strategy");
         (strategy.name().to_owned(), overruled)
