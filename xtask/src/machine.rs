@@ -212,4 +212,47 @@ mod tests {
         assert_eq!(expand("/no/such/*/bin"), Vec::<PathBuf>::new());
         assert_eq!(expand("/plain"), [PathBuf::from("/plain")]);
     }
+
+    /// Runs the script with a folder for the machine and an apt-get that tells what it saw.
+    #[cfg(unix)]
+    fn install(folder: &Path, apt_get: &str) -> (bool, String) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let stub = folder.join("apt-get");
+        let policy = folder.join("policy-rc.d");
+        let said = folder.join("said");
+        let text =
+            format!("#!/bin/sh\necho $(cat {}) \"$@\" >> {}\n{apt_get}\n", policy.display(), said.display());
+        std::fs::write(&stub, text).expect("a stub");
+        std::fs::set_permissions(&stub, std::fs::Permissions::from_mode(0o755)).expect("a stub that runs");
+        let script = APT.replace("/usr/sbin/policy-rc.d", &policy.to_string_lossy());
+        let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+        let output = process::command("sh", folder)
+            .env("PATH", path)
+            .args(["-c", &script, "sh", "postgresql"])
+            .output();
+        (output.expect("a shell").status.success(), std::fs::read_to_string(said).unwrap_or_default())
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn installing_starts_no_service_and_leaves_no_policy_behind() {
+        for (apt_get, well) in [("exit 0", true), ("exit 100", false)] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let (success, said) = install(folder.path(), apt_get);
+            assert_eq!(success, well);
+            assert!(said.starts_with("#!/bin/sh exit 101 "), "{said}");
+            assert_eq!(said.contains("install -y --no-install-recommends postgresql"), well, "{said}");
+            assert!(!folder.path().join("policy-rc.d").exists());
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_policy_that_the_machine_has_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let policy = folder.path().join("policy-rc.d");
+        std::fs::write(&policy, "the machine's own").expect("a policy");
+        assert!(install(folder.path(), "exit 0").0);
+        assert_eq!(std::fs::read_to_string(policy).expect("still there"), "the machine's own");
+    }
 }

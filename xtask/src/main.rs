@@ -76,6 +76,13 @@ fn flake(rounds: u32, options: &Options) -> Result<bool, String> {
         return Err("--only leaves no server leg; `cargo xtask test --list` shows them".to_owned());
     }
     let verdicts = workspace.prepare(&legs, options);
+    // Compiling is not part of a round.
+    let build = Options { only: vec!["build".to_owned()], ..Options::default() };
+    let build = workspace.run_all(workspace.legs(&build)?, &[Verdict::Run], false, None, "")?;
+    if Sum::of(&build).failed > 0 {
+        print!("{}", report::report(&build));
+        return Ok(false);
+    }
     let mut tallies = Tallies::default();
     for round in 1..=rounds {
         eprintln!("round {round} of {rounds}");
@@ -229,6 +236,10 @@ impl Workspace {
         };
         match &outcome {
             Outcome::Passed => {
+                if !log_prefix.is_empty() {
+                    // One of many rounds: only what failed is worth its room. A log that stays does no harm.
+                    let _ = std::fs::remove_file(&log);
+                }
                 let tests = if leg.kind == Kind::Check {
                     String::new()
                 } else {

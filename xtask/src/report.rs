@@ -1,6 +1,6 @@
 //! What ran, on what, and how it went: the table and the lines below it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -116,14 +116,11 @@ pub(crate) fn report(rows: &[Row]) -> String {
     if sum.skipped == 0 {
         text.push_str("zero skipped\n");
     } else {
-        let names: Vec<_> =
-            rows.iter().flat_map(|row| row.counts.ignored_names.iter().map(String::as_str)).collect();
-        let _ = writeln!(
-            text,
-            "{} skipped: {}",
-            sum.skipped,
-            if names.is_empty() { "see the logs".into() } else { names.join(", ") }
-        );
+        let names: BTreeSet<_> =
+            rows.iter().flat_map(|row| &row.counts.ignored_names).map(String::as_str).collect();
+        let names: Vec<_> = names.into_iter().collect();
+        let names = if names.is_empty() { "the logs say which".to_owned() } else { names.join(", ") };
+        let _ = writeln!(text, "{} skipped: {names}", sum.skipped);
     }
     for row in rows {
         match &row.outcome {
@@ -170,9 +167,11 @@ fn cells(row: &Row) -> [String; 9] {
         Outcome::Failed(_) => {
             [leg, engine, version, server, runner, passed, skipped, seconds, "FAILED".to_owned()]
         }
-        Outcome::NotRun { why, .. } => {
+        Outcome::NotRun { why, fatal } => {
             let none = || "–".to_owned();
-            [leg, engine, none(), server, runner, none(), none(), none(), format!("not run: {why}")]
+            // Why it fails the command stands below the table, with the next step.
+            let note = if *fatal { "FAILED: not run".to_owned() } else { format!("not run: {why}") };
+            [leg, engine, none(), server, runner, none(), none(), none(), note]
         }
     }
 }
