@@ -161,9 +161,12 @@ fn read(get: &dyn Fn(&str) -> Option<String>) -> Result<Config> {
 fn default_dir() -> PathBuf {
     let shm = PathBuf::from("/dev/shm");
     let base = if shm.is_dir() { shm } else { std::env::temp_dir() };
-    let user =
-        std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "user".to_owned());
-    let user: String = user.chars().filter(|c| c.is_ascii_alphanumeric()).collect();
+    // Two users of one machine must not meet in one folder.
+    let user = match std::fs::metadata("/proc/self") {
+        #[cfg(unix)]
+        Ok(own) => std::os::unix::fs::MetadataExt::uid(&own).to_string(),
+        _ => std::env::var("USER").unwrap_or_else(|_| "user".to_owned()),
+    };
     base.join(format!("dbtest-{user}"))
 }
 

@@ -243,10 +243,6 @@ where
 {
     move |runtime, clock, arguments| {
         runtime.block_on(async {
-            if let Some(clock) = clock {
-                tokio::task::spawn(clock.clone().keep_awake());
-                tokio::time::pause();
-            }
             let result = catch_unwind(body(arguments)).await;
             if let Some(clock) = clock {
                 clock.watch(Vec::new());
@@ -281,6 +277,11 @@ where
     let runtime = runtime(&test, clock.as_ref()).map_err(Failure::Error)?;
     let mut opened = Opened::default();
     let given = runtime.block_on(async {
+        if let Some(clock) = &clock {
+            // Standing still from the start: a clock that is paused later shows fractions.
+            clock.watch(vec![Box::new(|| true)]);
+            tokio::task::spawn(clock.clone().keep_awake());
+        }
         let databases = fixtures.open(&test, &mut opened).await?;
         arguments(databases).await
     });
@@ -302,7 +303,12 @@ where
             let ended = runtime.block_on(end_all(opened, Ended { passed, message, took }));
             both(body, ended, passed)
         }
-        Err(error) => match runtime.block_on(end_all(opened, Ended::passed())) {
+        Err(error) => match runtime.block_on(async {
+            if clock.is_some() {
+                tokio::time::resume();
+            }
+            end_all(opened, Ended::passed()).await
+        }) {
             Ok(()) => skip_or_fail(&test, error),
             Err(second) => {
                 eprintln!("Error: {second}");
@@ -388,7 +394,7 @@ fn runtime(test: &Test, clock: Option<&Clock>) -> Result<Runtime> {
         None => tokio::runtime::Builder::new_current_thread(),
     };
     if let Some(clock) = clock.cloned() {
-        builder.on_thread_park(move || clock.about_to_sleep());
+        builder.on_thread_park(move || clock.about_to_sleep()).start_paused(true);
     }
     builder.enable_all().build().map_err(|error| Error::system("start the test's runtime", error))
 }
@@ -434,8 +440,8 @@ impl Clock {
         if state.watches.iter().any(|busy| busy())
             && let Some(sleeper) = &state.sleeper
         {
-            // Give the database the core for a moment instead of spinning on it.
-            std::thread::yield_now();
+            // Leaves the core to the database for a moment instead of spinning on it.
+            std::thread::sleep(Duration::from_micros(20));
             sleeper.wake_by_ref();
         }
     }

@@ -1,36 +1,48 @@
 //! sqlx's migrations as core's: a `Migrator`, or a folder that is read when the test runs.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dbtest_core::{BoxFuture, Migrations, StepError, statement_at, statements};
-use sqlx::migrate::{MigrateError, MigrationSource, Migrator};
+use sqlx::migrate::{MigrateError, Migrator};
 
 use crate::error::position;
 
-/// A folder of sqlx migrations, as it is now.
-#[derive(Debug)]
+/// A folder of sqlx migrations, as it was when this process first asked for it.
+#[derive(Clone, Debug)]
 pub(crate) struct Folder {
     name: String,
-    migrator: Migrator,
+    migrator: Arc<Migrator>,
 }
 
 impl Folder {
+    /// Reads the folder once per process: a suite asks once per test.
     pub(crate) fn read(folder: &Path) -> Result<Self, String> {
-        // The source's future never waits: it reads the folder at its first poll.
-        let mut source = std::pin::pin!(MigrationSource::resolve(folder));
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        let migrations = loop {
-            if let std::task::Poll::Ready(result) = source.as_mut().poll(&mut context) {
-                break result.map_err(|error| error.to_string())?;
-            }
-            std::thread::yield_now();
-        };
-        if migrations.is_empty() {
+        static ALL: Mutex<BTreeMap<PathBuf, Folder>> = Mutex::new(BTreeMap::new());
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all.get(folder) {
+            return Ok(known.clone());
+        }
+        let migrator = resolve(folder)?;
+        if migrator.iter().next().is_none() {
             return Err("there are none (no file such as 0001_users.sql)".to_owned());
         }
-        let name = folder.display().to_string();
-        Ok(Self { name, migrator: Migrator::with_migrations(migrations) })
+        let read = Self { name: folder.display().to_string(), migrator: Arc::new(migrator) };
+        all.insert(folder.to_owned(), read.clone());
+        Ok(read)
     }
+}
+
+/// sqlx reads a folder on a tokio runtime only, and whoever calls may or may not be on one.
+fn resolve(folder: &Path) -> Result<Migrator, String> {
+    let read = || {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().build().map_err(|error| error.to_string())?;
+        runtime.block_on(Migrator::new(folder)).map_err(|error| error.to_string())
+    };
+    std::thread::scope(|scope| scope.spawn(read).join())
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// What a migration is called in its folder.
@@ -132,7 +144,7 @@ macro_rules! migrations {
             }
 
             fn run(&self, handle: $pool) -> BoxFuture<'_, Result<(), StepError>> {
-                Migrations::<$backend>::run(&self.migrator, handle)
+                Migrations::<$backend>::run(&*self.migrator, handle)
             }
         }
     };

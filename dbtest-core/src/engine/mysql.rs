@@ -312,6 +312,11 @@ impl Table {
     }
 }
 
+/// Whether the session was ended from outside. If it was the whole server, the next call says so.
+fn killed(error: &DbError) -> bool {
+    error.connect || ["1053", "1317", "1927"].iter().any(|code| error.is(code))
+}
+
 /// A string literal for MySQL, where a backslash escapes.
 fn literal(text: &str) -> String {
     crate::sql::literal(&text.replace('\\', "\\\\"))
@@ -553,7 +558,8 @@ impl Places for Databases {
     async fn attach(&self, name: &Name) -> Result<Option<Box<dyn Attached>>> {
         let mut session = match self.hub.try_open(self.url(name)).await {
             Ok(session) => session,
-            Err(error) if error.is("1049") => return Ok(None),
+            // Dropped since the survey; or its holder, who lets nobody else in, ended us.
+            Err(error) if error.is("1049") || killed(&error) => return Ok(None),
             Err(error) => return Err(Error::connect(&name.to_string(), Engine::MySql, error)),
         };
         let template = Name::template(name.fingerprint());
@@ -568,6 +574,7 @@ impl Places for Databases {
         );
         let rows = match session.query(&sql).await {
             Ok(rows) => rows,
+            Err(error) if killed(&error) => return Ok(None),
             Err(error) => return Err(Error::database("lease a slot", &name.to_string(), error)),
         };
         if scalar(&rows) != Some("1") {

@@ -240,8 +240,11 @@ impl Places for Databases {
     async fn attach(&self, name: &Name) -> Result<Option<Box<dyn Attached>>> {
         let session = match self.hub.try_open(self.url(name)).await {
             Ok(session) => session,
-            // Dropped, being dropped, or closed since the survey.
-            Err(error) if ["3D000", "55000", "57P01"].iter().any(|code| error.is(code)) => return Ok(None),
+            // Dropped, being dropped, or closed since the survey; or its holder, who lets nobody
+            // else in, ended us. If the whole server is gone, the next call says so.
+            Err(error) if error.connect || ["3D000", "55000", "57P01"].iter().any(|code| error.is(code)) => {
+                return Ok(None);
+            }
             Err(error) => return Err(Error::connect(&name.to_string(), Engine::Postgres, error)),
         };
         let place = name.to_string();

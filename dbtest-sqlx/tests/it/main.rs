@@ -1,0 +1,3 @@
+//! Everything about the adapter that needs a database.
+
+mod attribute;
