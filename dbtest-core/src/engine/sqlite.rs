@@ -70,6 +70,21 @@ fn try_lock(path: &Path) -> Result<Option<File>> {
     }
 }
 
+/// Whether the open file is still the one at the path.
+fn is_at(file: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        matches!((file.metadata(), std::fs::metadata(path)), (Ok(open), Ok(there)) if open.ino() == there.ino())
+    }
+    #[cfg(not(unix))]
+    {
+        // An open file can't be removed here.
+        let _ = (file, path);
+        true
+    }
+}
+
 /// Whether somebody has the lock. Does not make the file.
 fn is_locked(path: &Path) -> bool {
     match File::options().write(true).open(path) {
@@ -124,18 +139,25 @@ impl Places for Files {
     }
 
     async fn hold(&self, name: &str, wait: bool) -> Result<Option<Box<dyn Hold>>> {
-        let path = self.folder.join(format!("{name}.hold"));
-        let file = if wait {
-            blocking(move || {
-                let file = lock_file(&path)?;
-                file.lock().map_err(|error| Error::system(format!("lock {}", path.display()), error))?;
-                Ok(Some(file))
-            })
-            .await?
-        } else {
-            try_lock(&path)?
-        };
-        Ok(file.map(|file| Box::new(Locked(file)) as Box<dyn Hold>))
+        let (path, content) = (self.folder.join(format!("{name}.hold")), self.folder.join(format!("{name}.db")));
+        loop {
+            let file = if wait {
+                let path = path.clone();
+                blocking(move || {
+                    let file = lock_file(&path)?;
+                    file.lock().map_err(|error| Error::system(format!("lock {}", path.display()), error))?;
+                    Ok(Some(file))
+                })
+                .await?
+            } else {
+                try_lock(&path)?
+            };
+            let Some(file) = file else { return Ok(None) };
+            // Whoever had it before us may have removed the file that we waited for.
+            if is_at(&file, &path) {
+                return Ok(Some(Box::new(Held { path, content, _lock: file })));
+            }
+        }
     }
 
     async fn protect(&self, name: &Name) -> Result<Box<dyn Hold>> {
@@ -227,7 +249,12 @@ impl Places for Files {
         let lease = self.path(name, "lease");
         let Some(lock) = try_lock(&lease)? else { return Ok(false) };
         self.remove(name, CONTENT)?;
-        self.remove(name, &["lease", "hold"])?;
+        // The lock on the name is its holder's to remove, if it has one.
+        let hold = self.path(name, "hold");
+        if hold.exists() && try_lock(&hold)?.is_some() {
+            self.remove(name, &["hold"])?;
+        }
+        self.remove(name, &["lease"])?;
         drop(lock);
         Ok(true)
     }
@@ -263,13 +290,30 @@ impl Places for Files {
     }
 }
 
-/// A lock that ends when its file is closed.
+/// A shared lock that ends when its file is closed.
 #[derive(Debug)]
 struct Locked(#[allow(dead_code, reason = "the open file is the lock")] File);
 
 #[async_trait]
 impl Hold for Locked {
     async fn release(self: Box<Self>) {}
+}
+
+/// The lock on a name. Its file goes with the database.
+#[derive(Debug)]
+struct Held {
+    path: PathBuf,
+    content: PathBuf,
+    _lock: File,
+}
+
+#[async_trait]
+impl Hold for Held {
+    async fn release(self: Box<Self>) {
+        if !self.content.exists() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// A leased file.
