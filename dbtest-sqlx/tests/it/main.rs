@@ -1,3 +1,4 @@
 //! Everything about the adapter that needs a database.
 
 mod attribute;
+mod crash;
