@@ -398,7 +398,7 @@ fn fill<B: Backend>(setup: Setup<B>, connect: Connect) -> Fill {
                     Action::Migrations(migrations) => {
                         let handle = open::<B>(&place).await?;
                         if let Err(error) = migrations.run(handle).await {
-                            let error = locate(error, &migrations.sql());
+                            let error = locate(&connect, &place, error, &migrations.sql()).await;
                             return Err(failed(&step.name, error));
                         }
                     }
@@ -421,16 +421,34 @@ fn failed(step: &str, error: StepError) -> Error {
     Error::setup(error.step.as_deref().unwrap_or(step), error.statement.as_deref(), &error.message)
 }
 
-/// The statement that failed, where the ORM named only the file: the one statement of that file.
-fn locate(mut error: StepError, texts: &[(String, String)]) -> StepError {
-    if error.statement.is_none()
-        && let Some(step) = &error.step
-        && let Some((_, text)) = texts.iter().find(|(name, _)| name == step)
-        && let [only] = sql::statements(text)[..]
-    {
-        error.statement = Some(only.text.to_owned());
+/// The statement that failed, where the ORM named only the file: its statements are run one by
+/// one, in a place that is dropped anyhow, until one fails in the same way. Earlier ones may fail
+/// in another: MySQL has them already.
+async fn locate(
+    connect: &Connect,
+    place: &Place,
+    mut error: StepError,
+    texts: &[(String, String)],
+) -> StepError {
+    let text = error.step.as_ref().and_then(|step| texts.iter().find(|(name, _)| name == step));
+    let (None, Some((_, text))) = (&error.statement, text) else { return error };
+    let Ok(mut session) = connect(place.url.clone()).await else { return error };
+    for statement in sql::statements(text) {
+        if let Err(found) = session.execute(statement.text).await
+            && same_failure(&found.message, &error.message)
+        {
+            error.statement = Some(statement.text.to_owned());
+            break;
+        }
     }
+    session.close().await;
     error
+}
+
+/// MySQL quotes the rest of the text, which is another for one statement than for the file.
+fn same_failure(one: &str, other: &str) -> bool {
+    let head = |message: &str| message.split(" near '").next().map(str::to_owned);
+    head(one) == head(other)
 }
 
 /// Runs SQL text statement by statement, so that the one that fails can be shown.

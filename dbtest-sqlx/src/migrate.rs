@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dbtest_core::{BoxFuture, Migrations, StepError, statement_at, statements};
+use dbtest_core::{BoxFuture, Migrations, StepError, statement_at};
 use sqlx::migrate::{MigrateError, Migrator};
 
 use crate::error::position;
@@ -80,28 +80,13 @@ fn explain(migrator: &Migrator, error: MigrateError) -> StepError {
         sqlx::Error::Database(database) => database.message().to_owned(),
         other => other.to_string(),
     };
-    let statement = match (position(&cause), &statements(text)[..]) {
-        (Some(position), _) => statement_at(text, position),
-        (None, [only]) => Some(only.text),
-        // MySQL and SQLite quote the place where they stopped: `near "…"`, `near '…'`.
-        (None, all) => near(&message)
-            .and_then(|near| all.iter().find(|statement| statement.text.contains(near)))
-            .map(|statement| statement.text),
-    };
+    // Where the database gives no position, core finds the statement.
+    let statement = position(&cause).and_then(|position| statement_at(text, position));
     StepError {
         step: Some(file(version, &migration.description)),
         statement: statement.map(str::to_owned),
         message,
     }
-}
-
-/// The text that a syntax error quotes.
-fn near(message: &str) -> Option<&str> {
-    let rest = message.split("near ").nth(1)?;
-    let quote = rest.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
-    let quoted = &rest[1..];
-    let end = quoted.rfind(quote)?;
-    Some(quoted[..end].trim()).filter(|text| !text.is_empty())
 }
 
 macro_rules! migrations {
@@ -153,18 +138,3 @@ macro_rules! migrations {
 migrations!("postgres", crate::SqlxPostgres, sqlx::PgPool);
 migrations!("mysql", crate::SqlxMySql, sqlx::MySqlPool);
 migrations!("sqlite", crate::SqlxSqlite, sqlx::SqlitePool);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_text_that_a_syntax_error_quotes() {
-        assert_eq!(near("near \"SELEC\": syntax error"), Some("SELEC"));
-        assert_eq!(
-            near("You have an error in your SQL syntax; check … near 'SELEC 1' at line 3"),
-            Some("SELEC 1")
-        );
-        assert_eq!(near("no such table: t"), None);
-    }
-}

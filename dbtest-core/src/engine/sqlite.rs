@@ -139,7 +139,8 @@ impl Places for Files {
     }
 
     async fn hold(&self, name: &str, wait: bool) -> Result<Option<Box<dyn Hold>>> {
-        let (path, content) = (self.folder.join(format!("{name}.hold")), self.folder.join(format!("{name}.db")));
+        let (path, content) =
+            (self.folder.join(format!("{name}.hold")), self.folder.join(format!("{name}.db")));
         loop {
             let file = if wait {
                 let path = path.clone();

@@ -53,7 +53,7 @@ fn kill(mut child: Child) {
 macro_rules! engine {
     ($engine:ident, $backend:ident, $pool:ident, $folder:literal, $places:expr) => {
         mod $engine {
-            use dbtest_sqlx::{$backend, Fixture, Strategy, TestDb};
+            use dbtest_sqlx::{Fixture, Strategy, TestDb, $backend};
             use sqlx::$pool;
 
             use super::*;
@@ -83,7 +83,10 @@ macro_rules! engine {
             }
 
             async fn dirty(db: &TestDb<$backend>) {
-                sqlx::query("UPDATE authors SET name = 'nobody'").execute(db.handle()).await.expect("an update");
+                sqlx::query("UPDATE authors SET name = 'nobody'")
+                    .execute(db.handle())
+                    .await
+                    .expect("an update");
                 sqlx::query("INSERT INTO books (author_id, title) VALUES (1, 'Dirty')")
                     .execute(db.handle())
                     .await
@@ -91,11 +94,15 @@ macro_rules! engine {
             }
 
             async fn assert_clean(db: &TestDb<$backend>) {
-                let names: Vec<String> =
-                    sqlx::query_scalar("SELECT name FROM authors").fetch_all(db.handle()).await.expect("authors");
+                let names: Vec<String> = sqlx::query_scalar("SELECT name FROM authors")
+                    .fetch_all(db.handle())
+                    .await
+                    .expect("authors");
                 assert_eq!(names, ["Frank Herbert"]);
-                let titles: Vec<String> =
-                    sqlx::query_scalar("SELECT title FROM books").fetch_all(db.handle()).await.expect("books");
+                let titles: Vec<String> = sqlx::query_scalar("SELECT title FROM books")
+                    .fetch_all(db.handle())
+                    .await
+                    .expect("books");
                 assert_eq!(titles, ["Dune"]);
             }
 

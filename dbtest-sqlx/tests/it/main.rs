@@ -1,4 +1,5 @@
 //! Everything about the adapter that needs a database.
 
 mod attribute;
+mod bad_input;
 mod crash;
