@@ -103,7 +103,8 @@ impl Places for Schemas {
             "SELECT n.nspname, obj_description(n.oid, 'pg_namespace'), (EXISTS (SELECT FROM pg_locks h \
                WHERE h.locktype = 'advisory' AND h.granted AND h.objsubid = 2 AND h.classid = {}::bigint::oid \
                AND h.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-               AND h.objid = (hashtext(n.nspname)::bigint & 4294967295)::oid))::int \
+               AND h.objid IN ((hashtext(n.nspname)::bigint & 4294967295)::oid, \
+                               (hashtext('lease:' || n.nspname)::bigint & 4294967295)::oid)))::int \
              FROM pg_namespace n WHERE n.nspname LIKE 'dbtest\\_s\\_%'",
             postgres::LOCK
         );
@@ -179,13 +180,13 @@ impl Places for Schemas {
 
     async fn attach(&self, name: &Name) -> Result<Option<Box<dyn Attached>>> {
         let session = self.hub.open(self.hub.url.clone()).await?;
-        let place = name.to_string();
-        postgres::attach(session, &place, &place, &Self::meta(name), self.facts.superuser).await
+        postgres::attach(session, &name.to_string(), &lease(name), &Self::meta(name), self.facts.superuser)
+            .await
     }
 
     async fn destroy(&self, name: &Name) -> Result<bool> {
         // The lease's own lock, for as long as the dropping takes.
-        let Some(lease) = postgres::hold(&self.hub, &name.to_string(), false).await? else {
+        let Some(lease) = postgres::hold(&self.hub, &lease(name), false).await? else {
             return Ok(false);
         };
         let end = format!(
@@ -210,6 +211,11 @@ impl Places for Schemas {
     fn explain(&self, error: &DbError) -> (String, &'static str) {
         postgres::explain(error)
     }
+}
+
+/// The lock of a slot's lease. Its name's own lock is for making and dropping it.
+fn lease(name: &Name) -> String {
+    format!("lease:{name}")
 }
 
 /// A setup that names a schema can't be kept apart by schemas.

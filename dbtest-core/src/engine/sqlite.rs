@@ -1,5 +1,6 @@
 //! SQLite: files in a folder as places. A clone is a copy of the file; a lease is a file lock.
 
+use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -125,10 +126,13 @@ impl Places for Files {
     async fn survey(&self) -> Result<Vec<Found>> {
         let entries = std::fs::read_dir(&self.folder)
             .map_err(|error| Error::system(format!("read the folder {}", self.folder.display()), error))?;
+        // Any file of a place, also one that whoever died while dropping it left behind.
+        let names: HashSet<Name> = entries
+            .flatten()
+            .filter_map(|entry| Name::parse(entry.file_name().to_string_lossy().split('.').next()?))
+            .collect();
         let mut found = Vec::new();
-        for entry in entries.flatten() {
-            let file = entry.file_name().to_string_lossy().into_owned();
-            let Some(name) = file.strip_suffix(".db").and_then(Name::parse) else { continue };
+        for name in names {
             let description = std::fs::read_to_string(self.path(&name, "json"))
                 .ok()
                 .and_then(|text| Description::from_json(&text));
