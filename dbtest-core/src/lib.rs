@@ -1,4 +1,4 @@
-//! dbtest core (docs follow).
+#![doc = include_str!("../README.md")]
 
 mod backend;
 mod config;
@@ -23,6 +23,8 @@ mod sweep;
 mod test_db;
 mod url;
 
+/// For implementers of [`Session`] and [`IsolationStrategy`].
+pub use async_trait::async_trait;
 pub use backend::{
     Backend, Boundary, BoxFuture, Check, DbError, End, Finished, Place, Rows, Sandbox, Session, Watch,
 };

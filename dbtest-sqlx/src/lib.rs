@@ -1,4 +1,4 @@
-//! dbtest for sqlx (docs follow).
+#![doc = include_str!("../README.md")]
 
 mod arguments;
 mod error;
@@ -24,3 +24,18 @@ pub use sqlite::SqlxSqlite;
 
 /// How sqlx says that no connection was to be had.
 const POOL_TIMEOUT: &[&str] = &["PoolTimedOut", "pool timed out"];
+
+/// The README and the guide compile and run as they stand.
+#[cfg(all(doctest, feature = "sqlite", feature = "postgres"))]
+mod guide {
+    #[doc = include_str!("../../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../docs/src/strategies.md")]
+    mod strategies {}
+    #[doc = include_str!("../../docs/src/servers.md")]
+    mod servers {}
+    #[doc = include_str!("../../docs/src/settings.md")]
+    mod settings {}
+    #[doc = include_str!("../../docs/src/errors.md")]
+    mod errors {}
+}
