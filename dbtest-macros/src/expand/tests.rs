@@ -63,6 +63,9 @@ fn the_shortest_test_makes_one_call() {
                     .manifest_dir(::core::env!("CARGO_MANIFEST_DIR"))
                     .migrations_dir_if_any("migrations"),
             ),
+            async |(database_0,)| ::core::result::Result::Ok((
+                <PgPool as ::dbtest_sqlx::FromTestDb>::from_test_db(database_0).await?,
+            )),
             async |(database_0,): (PgPool,)| rows_are_gone(database_0).await,
         )
     }
@@ -109,6 +112,10 @@ fn all_that_may_be_said_is_in_that_call() {
                     .strategy(::dbtest_sqlx::Strategy::Truncate)
                     .max_connections(3),
             ),
+            async |(database_0, database_1)| ::core::result::Result::Ok((
+                <PgPool as ::dbtest_sqlx::FromTestDb>::from_test_db(database_0).await?,
+                <SqlitePool as ::dbtest_sqlx::FromTestDb>::from_test_db(database_1).await?,
+            )),
             async |(database_0, mut database_1): (PgPool, SqlitePool)| {
                 f(database_0, &mut database_1).await
             },
@@ -128,12 +135,16 @@ fn a_blocking_test_has_no_runtime() {
         renamed::runner::run_blocking_unit(
             renamed::runner::Test::new(::core::concat!(::core::module_path!(), "::", "f"))
                 .manifest_dir(::core::env!("CARGO_MANIFEST_DIR"))
-                .package(::core::env!("CARGO_PKG_NAME")),
+                .package(::core::env!("CARGO_PKG_NAME"))
+                .should_panic(),
             (
                 renamed::Fixture::<<PgConnection as renamed::FromTestDb>::Backend>::new()
                     .manifest_dir(::core::env!("CARGO_MANIFEST_DIR"))
                     .migrations_dir_if_any("migrations"),
             ),
+            async |(database_0,)| ::core::result::Result::Ok((
+                <PgConnection as renamed::FromTestDb>::from_test_db(database_0).await?,
+            )),
             |(mut database_0,): (PgConnection,)| f(&mut database_0),
         )
     }

@@ -1,4 +1,4 @@
-#[dbtest_sqlx::test]
+#[dbtest_macros::test_sqlx]
 async fn needs_no_database() {}
 
 fn main() {}

@@ -1,10 +1,10 @@
-use sqlx::SqlitePool;
+struct SqlitePool;
 
-#[dbtest_sqlx::test]
+#[dbtest_macros::test_sqlx]
 #[test]
 async fn runs_twice(pool: SqlitePool) {}
 
-#[dbtest_sqlx::test]
+#[dbtest_macros::test_sqlx]
 #[tokio::test]
 async fn has_two_runtimes(pool: SqlitePool) {}
 
