@@ -4,8 +4,10 @@ mod backend;
 mod config;
 mod engine;
 mod error;
+mod guard;
 mod progress;
 mod runtime;
+mod server;
 mod setup;
 mod sql;
 mod url;
@@ -16,4 +18,5 @@ pub use backend::{
 pub use config::SETTINGS;
 pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
+pub use server::{Container, Server};
 pub use setup::{Migrations, StepError};
