@@ -12,13 +12,12 @@ use crate::config::{Config, config};
 use crate::engine::{Engine, Places, postgres_schema};
 use crate::error::{Error, Result};
 use crate::ground::{Fill, Ground};
-use crate::hub::Connect;
-use crate::server::{self, Server};
+use crate::server::{self, Connect, Server};
 use crate::setup::{Action, Migrations, Setup, StepError, fingerprint};
 use crate::slot::Wanted;
 use crate::strategy::{Context, Strategy};
 use crate::test_db::TestDb;
-use crate::{engine, guard, sql};
+use crate::{engine, sql};
 
 /// What a test database is: migrations, seeds, strategy, server. [`open`](Fixture::open) starts
 /// a [`TestDb`] from it; the attribute does nothing that can't be said here.
@@ -194,8 +193,8 @@ impl<B: Backend> Fixture<B> {
     }
 
     /// The server; [`Server::auto`] by default.
-    pub fn server(mut self, server: Server) -> Self {
-        self.server = server;
+    pub fn server(mut self, server: impl Into<Server>) -> Self {
+        self.server = server.into();
         self
     }
 
@@ -343,18 +342,16 @@ async fn places(
     };
     let places = cell
         .get_or_try_init(|| async {
-            if engine != Engine::Sqlite {
-                let mut session = connect(running.url.clone())
-                    .await
-                    .map_err(|error| Error::connect(&crate::url::shown(&running.url), engine, error))?;
-                let checked = guard::signs(engine, &mut *session, &running).await;
-                session.close().await;
-                checked?;
-            }
             let (url, connect) = (running.url.clone(), Arc::clone(connect));
             match engine {
-                Engine::Postgres => engine::postgres::places(url, connect, schemas).await,
-                Engine::MySql => engine::mysql::places(url, connect).await,
+                Engine::Postgres => {
+                    let first = running.session(&connect).await?;
+                    engine::postgres::places(url, connect, Some(first), schemas).await
+                }
+                Engine::MySql => {
+                    let first = running.session(&connect).await?;
+                    engine::mysql::places(url, connect, Some(first)).await
+                }
                 Engine::Sqlite => engine::sqlite::places(url, connect).await,
             }
         })

@@ -3,13 +3,10 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::backend::{BoxFuture, DbError, Rows, Session};
+use crate::backend::{DbError, Rows, Session};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-
-/// Opens a maintenance session on a URL. Core knows no driver; a backend gives it this.
-pub(crate) type Connect =
-    Arc<dyn Fn(String) -> BoxFuture<'static, Result<Box<dyn Session>, DbError>> + Send + Sync>;
+use crate::server::Connect;
 
 /// A server's maintenance database and the idle sessions on it.
 pub(crate) struct Hub {
@@ -26,8 +23,14 @@ impl fmt::Debug for Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(engine: Engine, url: String, connect: Connect) -> Arc<Self> {
-        Arc::new(Self { url, engine, connect, idle: Mutex::new(Vec::new()) })
+    /// `first` is a session that is open already: the one that found the server.
+    pub(crate) fn new(
+        engine: Engine,
+        url: String,
+        connect: Connect,
+        first: Option<Box<dyn Session>>,
+    ) -> Arc<Self> {
+        Arc::new(Self { url, engine, connect, idle: Mutex::new(first.into_iter().collect()) })
     }
 
     /// The server and database, for messages.

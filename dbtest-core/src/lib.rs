@@ -32,7 +32,7 @@ pub use config::SETTINGS;
 pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
 pub use fixture::Fixture;
-pub use server::Server;
+pub use server::{Container, Server};
 pub use setup::{Migrations, StepError};
 pub use slot::{Claim, Kept};
 pub use sql::{Statement, statement_at, statements};

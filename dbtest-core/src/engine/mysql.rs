@@ -12,8 +12,9 @@ use super::{Attached, Engine, Found, Hold, Places, Settle, Settled};
 use crate::backend::{Check, DbError, Rows, Sandbox, Session};
 use crate::description::Description;
 use crate::error::{Error, Result};
-use crate::hub::{Connect, Hub, Lent, scalar};
+use crate::hub::{Hub, Lent, scalar};
 use crate::name::Name;
+use crate::server::Connect;
 
 /// Our own database: what is written on places, the scripts of templates, their baselines.
 const META: &str = "dbtest_meta";
@@ -54,10 +55,14 @@ fn flavour(version: &str) -> std::result::Result<Flavour, &'static str> {
     Ok(Flavour { mariadb, detaches_xa: !mariadb && found >= vec![8, 0, 29] })
 }
 
-pub(crate) async fn places(url: String, connect: Connect) -> Result<Arc<dyn Places>> {
+pub(crate) async fn places(
+    url: String,
+    connect: Connect,
+    first: Option<Box<dyn Session>>,
+) -> Result<Arc<dyn Places>> {
     let parsed =
         Url::parse(&url).map_err(|error| Error::malformed_url("the server's URL", Engine::MySql, error))?;
-    let hub = Hub::new(Engine::MySql, url, connect);
+    let hub = Hub::new(Engine::MySql, url, connect, first);
     let rows = hub.query("ask the server what it is", "SELECT VERSION()").await?;
     let version = scalar(&rows).unwrap_or_default().to_owned();
     let flavour = flavour(&version).map_err(|least| {

@@ -11,8 +11,9 @@ use super::{Attached, Engine, Found, Hold, Places, Settle, Settled};
 use crate::backend::{Check, DbError, Sandbox, Session};
 use crate::description::Description;
 use crate::error::{Error, Result};
-use crate::hub::{Connect, Hub, Lent, scalar};
+use crate::hub::{Hub, Lent, scalar};
 use crate::name::Name;
+use crate::server::Connect;
 use crate::sql::literal;
 
 /// The first half of all our advisory locks; the second is the hash of a name.
@@ -485,8 +486,13 @@ pub(super) fn command(url: &Url, database: &str, search_path: Option<&str>) -> S
 }
 
 /// The places that a strategy asks for: databases, or schemas in one database.
-pub(crate) async fn places(url: String, connect: Connect, schemas: bool) -> Result<Arc<dyn Places>> {
-    let hub = Hub::new(Engine::Postgres, url, Arc::clone(&connect));
+pub(crate) async fn places(
+    url: String,
+    connect: Connect,
+    first: Option<Box<dyn Session>>,
+    schemas: bool,
+) -> Result<Arc<dyn Places>> {
+    let hub = Hub::new(Engine::Postgres, url, Arc::clone(&connect), first);
     let facts = Facts::ask(&hub).await?;
     if schemas {
         Ok(Arc::new(super::postgres_schema::Schemas::new(hub, facts, connect).await?))

@@ -11,8 +11,9 @@ use super::{Attached, Engine, Found, Hold, Places};
 use crate::backend::{DbError, Sandbox};
 use crate::description::Description;
 use crate::error::{Error, Result};
-use crate::hub::{Connect, Hub};
+use crate::hub::Hub;
 use crate::name::Name;
+use crate::server::Connect;
 use crate::sql::literal;
 
 /// The database in which schemas stand where we may create one.
@@ -47,7 +48,7 @@ impl Schemas {
                 hold.release().await;
             }
             url.set_path(&format!("/{HOME}"));
-            home = Hub::new(Engine::Postgres, url.to_string(), connect);
+            home = Hub::new(Engine::Postgres, url.to_string(), connect, None);
         }
         let hold = postgres::hold(&home, EXTENSIONS, true).await?;
         let create = format!("CREATE SCHEMA IF NOT EXISTS {EXTENSIONS}");

@@ -12,8 +12,9 @@ use super::{Attached, Engine, Found, Hold, Places, Settle, Settled};
 use crate::backend::{Check, DbError, Sandbox, Session};
 use crate::description::Description;
 use crate::error::{Error, Result};
-use crate::hub::{Connect, Hub, scalar};
+use crate::hub::{Hub, scalar};
 use crate::name::Name;
+use crate::server::Connect;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -29,7 +30,7 @@ pub(crate) async fn places(url: String, connect: Connect) -> Result<Arc<dyn Plac
     let folder = PathBuf::from(crate::url::shown(&url));
     std::fs::create_dir_all(&folder)
         .map_err(|error| Error::system(format!("create the folder {}", folder.display()), error))?;
-    Ok(Arc::new(Files { hub: Hub::new(Engine::Sqlite, url, connect), folder }))
+    Ok(Arc::new(Files { hub: Hub::new(Engine::Sqlite, url, connect, None), folder }))
 }
 
 impl Files {

@@ -1,37 +1,512 @@
-//! TEMPORARY
+//! Servers: found or started, once per machine.
+
+mod container;
+mod idle;
+mod installed;
+mod registry;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+
+pub use self::container::Container;
+use self::registry::Entry;
+use crate::backend::{BoxFuture, DbError, Session};
+use crate::config::{ServerChoice, config, image_for, url_for};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::hub::Connect;
-use std::sync::Arc;
-/// Server
-#[derive(Clone, Debug, Default)]
-pub struct Server {
-    url: Option<String>,
+use crate::{guard, runtime};
+
+/// Where a test's databases live: how to find or start a server.
+///
+/// A server that dbtest starts is shared by all test processes of this user, found again by
+/// the next run, reachable from this machine only, and ends itself when no client has been
+/// connected for `DBTEST_IDLE` seconds.
+///
+/// ```
+/// use dbtest_core::Server;
+///
+/// let found = Server::auto();
+/// let own = Server::url("postgres://me:secret@localhost/app");
+/// let pinned: Server = Server::container("postgres:17").arg("-c").arg("timezone=UTC").into();
+/// assert!(!format!("{own:?}").contains("secret"));
+/// # let _ = (found, pinned);
+/// ```
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Server(Kind);
+
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+enum Kind {
+    #[default]
+    Auto,
+    Url(String),
+    Container(Container),
+    Installed(Option<PathBuf>),
+    Directory(PathBuf),
 }
+
 impl Server {
-    /// auto
+    /// The first that there is: the URL in `DBTEST_POSTGRES_URL` or `DBTEST_MYSQL_URL`, in
+    /// `DATABASE_URL` if its scheme fits; a container; installed binaries. A URL that is set
+    /// and fails is an error and is never skipped over. `DBTEST_SERVER` names the only kind
+    /// to try. For SQLite: a folder in `DBTEST_DIR`.
     pub fn auto() -> Self {
         Self::default()
     }
-    /// url
-    pub fn url(u: impl Into<String>) -> Self {
-        Self { url: Some(u.into()) }
+
+    /// The server at this URL, which must be a test server: on a unix socket, on a loopback
+    /// host, or on a host named in `DBTEST_ALLOW_HOST`. dbtest makes its own databases beside
+    /// the URL's.
+    pub fn url(url: impl Into<String>) -> Self {
+        Self(Kind::Url(url.into()))
+    }
+
+    /// A container of this image, such as `postgres:17`, `mysql:8.4` or `mariadb:11.8`. Needs
+    /// the feature `containers`.
+    pub fn container(image: impl Into<String>) -> Container {
+        Container::new(image)
+    }
+
+    /// A server from binaries that are installed on this machine: the ones on `PATH`, else the
+    /// newest in the places where packages put them.
+    pub fn installed() -> Self {
+        Self(Kind::Installed(None))
+    }
+
+    /// A server from the binaries in this folder: `postgres` and `initdb`, or `mariadbd` or
+    /// `mysqld`.
+    pub fn installed_in(folder: impl Into<PathBuf>) -> Self {
+        Self(Kind::Installed(Some(folder.into())))
+    }
+
+    /// A folder for SQLite's files. It is made, for this user alone, where it is missing.
+    pub fn directory(folder: impl Into<PathBuf>) -> Self {
+        Self(Kind::Directory(folder.into()))
     }
 }
-#[derive(Debug)]
+
+impl From<Container> for Server {
+    fn from(container: Container) -> Self {
+        Self(Kind::Container(container))
+    }
+}
+
+/// Without the URL's password.
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Auto => f.write_str("Server::auto()"),
+            Kind::Url(url) => write!(f, "Server::url({:?})", crate::url::shown(url)),
+            Kind::Container(container) => container.fmt(f),
+            Kind::Installed(None) => f.write_str("Server::installed()"),
+            Kind::Installed(Some(folder)) => write!(f, "Server::installed_in({folder:?})"),
+            Kind::Directory(folder) => write!(f, "Server::directory({folder:?})"),
+        }
+    }
+}
+
+/// Opens a maintenance session on a URL. Core knows no driver; the backend gives this.
+pub(crate) type Connect =
+    Arc<dyn Fn(String) -> BoxFuture<'static, Result<Box<dyn Session>, DbError>> + Send + Sync>;
+
+/// A running server.
 pub(crate) struct Running {
+    pub(crate) engine: Engine,
+    /// The maintenance URL. It may hold a password: show it with `url::shown`.
     pub(crate) url: String,
+    /// Where it came from, for messages: `DATABASE_URL`, `container postgres:18`.
+    pub(crate) origin: String,
+    /// dbtest started it, in this run or an earlier one.
+    pub(crate) started: bool,
+    /// The session that proved that the server answers, until somebody takes it.
+    session: Mutex<Option<Box<dyn Session>>>,
 }
-pub(crate) async fn find(server: &Server, engine: Engine, _c: &Connect) -> Result<Arc<Running>> {
-    if let Some(url) = &server.url {
-        return Ok(Arc::new(Running { url: url.clone() }));
+
+impl Running {
+    fn new(
+        engine: Engine,
+        url: String,
+        origin: String,
+        started: bool,
+        session: Option<Box<dyn Session>>,
+    ) -> Self {
+        Self { engine, url, origin, started, session: Mutex::new(session) }
     }
+
+    /// A maintenance session on [`url`](Self::url): the one that found the server, once, so that a
+    /// process that needs one makes one connection and not two; then new ones. To be awaited
+    /// on dbtest's runtime.
+    pub(crate) async fn session(&self, connect: &Connect) -> Result<Box<dyn Session>> {
+        let found = self.session.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match found {
+            Some(session) => Ok(session),
+            None => reach(connect, &self.url, PATIENCE)
+                .await
+                .map_err(|error| Error::connect(&self.shown(), self.engine, error)),
+        }
+    }
+
+    /// The server in a message: where it is and where it came from.
+    pub(crate) fn shown(&self) -> String {
+        format!("{}, {}", crate::url::shown(&self.url), self.origin)
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Running({})", self.shown())
+    }
+}
+
+/// How long a server that is said to run may take to let us in.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a server that was just started may take until it lets us in.
+const START: Duration = Duration::from_secs(90);
+
+type Found = Arc<OnceCell<Result<Arc<Running>>>>;
+
+/// Finds or starts the server, once per process: all tests of a process share the outcome,
+/// also a bad one, so that none waits again for what another waited for in vain.
+///
+/// # Errors
+/// Says which servers were tried, why each could not be had, and the next step.
+pub(crate) async fn find(server: &Server, engine: Engine, connect: &Connect) -> Result<Arc<Running>> {
+    static FOUND: LazyLock<Mutex<HashMap<(Engine, Server), Found>>> = LazyLock::new(Mutex::default);
+    let found = {
+        let mut all = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry((engine, server.clone())).or_default())
+    };
+    let look = || {
+        let (server, connect) = (server.clone(), Arc::clone(connect));
+        runtime::run(async move { look(&server, engine, &connect).await.map(Arc::new) })
+    };
+    found.get_or_init(look).await.clone()
+}
+
+async fn look(server: &Server, engine: Engine, connect: &Connect) -> Result<Running> {
     if engine == Engine::Sqlite {
-        let dir = crate::config::config()?.dir.join("sqlite");
-        return Ok(Arc::new(Running { url: format!("sqlite://{}", dir.display()) }));
+        return sqlite(server);
     }
-    match crate::config::url_for(engine) {
-        Some((_, url)) => Ok(Arc::new(Running { url })),
-        None => Err(Error::no_server(engine, &[])),
+    match &server.0 {
+        Kind::Auto => auto(engine, connect).await,
+        Kind::Url(url) => at_url("the fixture's URL", url, engine, connect).await,
+        Kind::Container(container) => container::find(container, engine, connect).await,
+        Kind::Installed(folder) => installed::find(folder.as_deref(), engine, connect).await,
+        Kind::Directory(folder) => Err(Error::unsupported(
+            format!("{engine} has a server; the folder {} can't hold its databases", folder.display()),
+            "use Server::auto(), Server::url(…), Server::container(…) or Server::installed()",
+        )),
+    }
+}
+
+async fn auto(engine: Engine, connect: &Connect) -> Result<Running> {
+    let choice = config()?.server;
+    let may = |kind| choice == ServerChoice::Auto || choice == kind;
+    let mut tried = Vec::new();
+    if may(ServerChoice::Url) {
+        if let Some((variable, url)) = url_for(engine) {
+            return at_url(variable, &url, engine, connect).await;
+        }
+        tried.push(("a URL".to_owned(), Error::unavailable("none is set", "")));
+    }
+    if may(ServerChoice::Container) {
+        let image = image_for(engine);
+        let name = format!("container {image}");
+        match container::find(&Container::new(image), engine, connect).await {
+            Ok(running) => return Ok(running),
+            Err(error) => tried.push((name, error)),
+        }
+    }
+    if may(ServerChoice::Installed) {
+        match installed::find(None, engine, connect).await {
+            Ok(running) => return Ok(running),
+            Err(error) => tried.push(("installed binaries".to_owned(), error)),
+        }
+    }
+    Err(Error::no_server(engine, &tried))
+}
+
+/// The server at a URL that a person set: checked, reached, and looked at for signs of
+/// production before anything is done there.
+async fn at_url(source: &str, url: &str, engine: Engine, connect: &Connect) -> Result<Running> {
+    let parsed = guard::check(url, engine, source, "make test databases", &config()?.allow_hosts)?;
+    let url = maintenance(&parsed, engine);
+    let mut session = reach(connect, &url, PATIENCE)
+        .await
+        .map_err(|error| Error::connect(&format!("{}, {source}", crate::url::shown(&url)), engine, error))?;
+    let mut running = Running::new(engine, url, source.to_owned(), false, None);
+    guard::signs(engine, &mut *session, &running).await?;
+    running.session = Mutex::new(Some(session));
+    Ok(running)
+}
+
+/// The URL whose database dbtest takes its locks in. On MySQL locks belong to the server, and
+/// `information_schema` is there for every user; on Postgres it is the database that the URL names, since the
+/// user may be let into no other.
+fn maintenance(url: &::url::Url, engine: Engine) -> String {
+    match engine {
+        Engine::MySql => {
+            let url = crate::url::with_database(url, "information_schema");
+            url.strip_prefix("mariadb:").map_or_else(|| url.clone(), |rest| format!("mysql:{rest}"))
+        }
+        _ => url.as_str().to_owned(),
+    }
+}
+
+fn sqlite(server: &Server) -> Result<Running> {
+    let (folder, origin) = match &server.0 {
+        Kind::Auto => (config()?.dir.join("sqlite"), "DBTEST_DIR"),
+        Kind::Directory(folder) => (folder.clone(), "the fixture's folder"),
+        Kind::Url(url) => (sqlite_folder(url)?, "the fixture's URL"),
+        Kind::Container(_) | Kind::Installed(_) => {
+            return Err(Error::unsupported(
+                "SQLite runs in the test's own process; there is no server to start",
+                "use Server::auto(), or Server::directory(…) for a folder of your choice",
+            ));
+        }
+    };
+    if matches!(server.0, Kind::Auto) {
+        registry::private(&config()?.dir)?;
+        registry::private(&folder)?;
+    } else {
+        make_folder(&folder)?;
+    }
+    let folder = std::path::absolute(&folder)
+        .map_err(|error| Error::system(format!("find the folder {}", folder.display()), error))?;
+    let url = format!("sqlite://{}", folder.display());
+    Ok(Running::new(Engine::Sqlite, url, origin.to_owned(), true, None))
+}
+
+/// A folder that the user named may be shared or a link: that is the user's choice.
+fn make_folder(folder: &Path) -> Result<()> {
+    if folder.is_dir() { Ok(()) } else { registry::private(folder) }
+}
+
+fn sqlite_folder(url: &str) -> Result<PathBuf> {
+    let malformed = |why: &str| Error::malformed_url("the fixture's URL", Engine::Sqlite, why);
+    let path = url.strip_prefix("sqlite:").ok_or_else(|| malformed("its scheme is not sqlite"))?;
+    let path = path.split('?').next().unwrap_or(path).trim_start_matches("//");
+    if path.is_empty() || path.starts_with(":memory:") {
+        return Err(malformed("it names no folder"));
+    }
+    Ok(PathBuf::from(path))
+}
+
+/// Opens a session, and does not wait for ever for a server that hangs.
+async fn reach(connect: &Connect, url: &str, patience: Duration) -> Result<Box<dyn Session>, DbError> {
+    match tokio::time::timeout(patience, connect(url.to_owned())).await {
+        Ok(result) => result,
+        Err(_) => Err(DbError::connection(None, format!("no answer within {} seconds", patience.as_secs()))),
+    }
+}
+
+/// Why a server that was just started is not there.
+enum Failed {
+    /// It has ended. What it said last is to be found elsewhere.
+    Ended,
+    /// It did not let us in before the deadline.
+    Deadline(DbError),
+}
+
+/// Whether the server's process or container still runs.
+type Alive<'a> = dyn FnMut() -> BoxFuture<'static, bool> + Send + 'a;
+
+/// Connects until it works. `alive` is asked from time to time whether waiting makes sense.
+async fn ready(
+    connect: &Connect,
+    urls: &[String],
+    alive: &mut Alive<'_>,
+) -> Result<(String, Box<dyn Session>), Failed> {
+    let start = std::time::Instant::now();
+    let mut pause = Duration::from_millis(5);
+    loop {
+        let mut last = None;
+        for url in urls {
+            match reach(connect, url, Duration::from_secs(5)).await {
+                Ok(session) => return Ok((url.clone(), session)),
+                Err(error) => last = last.or(Some(error)),
+            }
+        }
+        if !alive().await {
+            return Err(Failed::Ended);
+        }
+        if start.elapsed() > START {
+            let none = || DbError::connection(None, "there is no address to reach it at");
+            return Err(Failed::Deadline(last.unwrap_or_else(none)));
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 3 / 2).min(Duration::from_millis(50));
+    }
+}
+
+/// The server that the entry's state file names, if it still answers.
+///
+/// # Errors
+/// It answers but has no connection left: a second one would not be shared.
+async fn known(entry: &Entry, engine: Engine, origin: &str, connect: &Connect) -> Result<Option<Running>> {
+    let Some(state) = entry.read() else { return Ok(None) };
+    match reach(connect, &state.url, PATIENCE).await {
+        Ok(session) => Ok(Some(Running::new(engine, state.url, origin.to_owned(), true, Some(session)))),
+        Err(error) if is_full(&error) => Err(Error::connect(origin, engine, error)),
+        Err(_) => Ok(None),
+    }
+}
+
+fn is_full(error: &DbError) -> bool {
+    error.is("53300") || error.is("1040")
+}
+
+/// Asks the server whether it really runs without durability; a setting that an image or a
+/// version ignores would cost every test, silently.
+async fn prove_fast(engine: Engine, session: &mut dyn Session, origin: &str) -> Result<()> {
+    let (query, setting, expected) = match engine {
+        Engine::MySql => {
+            let query = "SELECT @@global.innodb_flush_log_at_trx_commit";
+            (query, "innodb_flush_log_at_trx_commit", "0")
+        }
+        _ => ("SHOW fsync", "fsync", "off"),
+    };
+    let rows = session.query(query).await.map_err(|error| Error::database("read settings", origin, error))?;
+    let value = rows.first().and_then(|row| row.first()).and_then(Option::as_deref).unwrap_or("nothing");
+    if value == expected {
+        return Ok(());
+    }
+    Err(Error::unavailable(
+        format!("{origin} was started with {setting}={expected} but says {value}"),
+        "use an image whose entrypoint passes its arguments on, or turn durable() on",
+    ))
+}
+
+/// Settings that make a server fast and forgetful, as its command line takes them. `loose`
+/// skips what a version does not have.
+fn fast_args(engine: Engine) -> Vec<String> {
+    let settings: &[&str] = match engine {
+        Engine::MySql => &[
+            "--skip-log-bin",
+            "--sync-binlog=0",
+            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-doublewrite=OFF",
+            "--loose-innodb-redo-log-capacity=33554432",
+        ],
+        _ => &[
+            "fsync=off",
+            "synchronous_commit=off",
+            "full_page_writes=off",
+            "wal_level=minimal",
+            "max_wal_senders=0",
+            "autovacuum=off",
+            // A gigabyte of log, the default, has no use in memory.
+            "max_wal_size=256MB",
+        ],
+    };
+    arguments(engine, settings)
+}
+
+/// Room for every test thread of every process.
+fn room_args(engine: Engine) -> Vec<String> {
+    match engine {
+        Engine::MySql => arguments(engine, &["--max-connections=1000", "--loose-mysqlx=OFF"]),
+        _ => arguments(engine, &["max_connections=500"]),
+    }
+}
+
+fn arguments(engine: Engine, settings: &[&str]) -> Vec<String> {
+    let mut args = Vec::new();
+    for setting in settings {
+        if engine == Engine::Postgres {
+            args.push("-c".to_owned());
+        }
+        args.push((*setting).to_owned());
+    }
+    args
+}
+
+/// The signal after which the server ends without waiting for its clients.
+fn fast_signal(engine: Engine) -> &'static str {
+    if engine == Engine::Postgres { "INT" } else { "TERM" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn nobody() -> Connect {
+        Arc::new(|_| Box::pin(async { Err(DbError::connection(None, "refused, as the test wants")) }))
+    }
+
+    async fn error(server: Server, engine: Engine) -> Error {
+        find(&server, engine, &nobody()).await.expect_err("an error")
+    }
+
+    #[tokio::test]
+    async fn a_url_that_fails_is_an_error_that_names_place_and_source() {
+        let error = error(Server::url("postgres://u:secret@localhost:1/app"), Engine::Postgres).await;
+        assert_eq!(error.kind(), ErrorKind::Connect);
+        let text = error.to_string();
+        assert!(text.contains("app at localhost:1, the fixture's URL"), "{text}");
+        assert!(text.contains("refused, as the test wants") && !text.contains("secret"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_url_of_another_engine_or_host_is_refused_before_anyone_connects() {
+        let wrong = error(Server::url("mysql://u:secret@localhost/app"), Engine::Postgres).await;
+        assert_eq!(wrong.kind(), ErrorKind::Config);
+        let remote = error(Server::url("mysql://u:secret@db.internal/app"), Engine::MySql).await;
+        assert_eq!(remote.kind(), ErrorKind::Refused);
+        assert!(!format!("{wrong}{remote}").contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_the_engine_does_not_have_is_refused_with_the_reason() {
+        for (server, engine) in [
+            (Server::installed(), Engine::Sqlite),
+            (Server::container("postgres:17").into(), Engine::Sqlite),
+            (Server::directory("/nowhere"), Engine::Postgres),
+        ] {
+            assert_eq!(error(server, engine).await.kind(), ErrorKind::Unsupported);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_folder_without_binaries_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for engine in [Engine::Postgres, Engine::MySql] {
+            let error = error(Server::installed_in(folder.path()), engine).await;
+            assert_eq!(error.kind(), ErrorKind::NoServer);
+            assert!(error.to_string().contains(&folder.path().display().to_string()), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sqlite_folder_is_made_for_this_user_alone() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let folder = parent.path().join("deep/er");
+        let running = find(&Server::directory(&folder), Engine::Sqlite, &nobody()).await.expect("a folder");
+        assert_eq!(running.url, format!("sqlite://{}", folder.display()));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = std::fs::metadata(&folder).expect("it is there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o700);
+        }
+    }
+
+    #[test]
+    fn a_server_is_shown_without_its_password() {
+        let shown = format!("{:?}", Server::url("postgres://u:secret@h/d"));
+        assert_eq!(shown, r#"Server::url("d at h")"#);
+    }
+
+    #[test]
+    fn mysql_is_maintained_from_information_schema() {
+        let url = ::url::Url::parse("mariadb://u:p@localhost:1/app?x=1").expect("a URL");
+        let expected = "mysql://u:p@localhost:1/information_schema?x=1";
+        assert_eq!(maintenance(&url, Engine::MySql), expected);
     }
 }
