@@ -2,6 +2,7 @@
 //! tested, and its databases.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -94,6 +95,13 @@ impl<B: Probe> Case<B> {
         let salt = format!("conformance {} {} {lane}", std::any::type_name::<B>(), strategy.name());
         let promises = strategy.promises(B::ENGINE);
         Self { strategy, promises, test: test.to_owned(), salt, log: Log::default(), backend: PhantomData }
+    }
+
+    /// A word that the statements of no other case have, in any process of this machine.
+    pub(super) fn word(&self, word: &str) -> String {
+        let mut hasher = DefaultHasher::new();
+        (&self.test, &self.salt).hash(&mut hasher);
+        format!("{word} {:016x}", hasher.finish())
     }
 
     pub(super) fn is(&self, engine: Engine) -> bool {

@@ -103,9 +103,8 @@ pub(crate) async fn a_leaked_connection_is_reported_and_does_not_reach_the_next_
 async fn abandoned<B: Probe>(case: &Case<B>, wrap: impl Fn(Vec<Op>) -> Vec<Op>) -> Checked {
     const TEST: &str = "a_test_that_is_cancelled_in_the_middle";
     const WORD: &str = "abandoned";
-    let word = format!("{WORD} {} {}", std::process::id(), case.salt.len());
+    let word = case.word(WORD);
     let mut db = case.open_as(case.fixture(), TEST).await?;
-    let url = db.0.url().to_owned();
     if B::BLOCKING {
         // Nothing can be abandoned; a statement that ended is cleaned up like any other.
         let ran = db.run(wrap(vec![note(WORD)])).await;
@@ -129,10 +128,8 @@ async fn abandoned<B: Probe>(case: &Case<B>, wrap: impl Fn(Vec<Op>) -> Vec<Op>) 
     case.test(async |db| {
         db.clean().await?;
         // Whoever still writes to this place would do so behind the reset.
-        let here = db.0.url().to_owned();
-        let elsewhere = here != url && schema::running(B::ENGINE, &word).is_none();
         ensure!(
-            elsewhere || !case.runs(&url, &word).await?,
+            !case.runs(db.0.url(), &word).await?,
             "the next test has its place, and the cancelled statement still runs"
         );
         db.run([note("next")]).await.map(drop)
@@ -159,7 +156,7 @@ pub(crate) async fn a_client_killed_in_a_slow_write_changes_nothing_for_the_next
 ) -> Checked {
     // Places of its own: another process would take the dead one's place first.
     let fixture = || case.bare("killed").sql("the suite's schema", schema::setup(B::ENGINE));
-    let word = format!("killed {}", case.salt.len());
+    let word = case.word("killed");
     if let Some(file) = std::env::var_os(VICTIM) {
         let mut db = case.open_as(fixture(), &case.test).await?;
         let part = Path::new(&file).with_extension("part");
@@ -196,8 +193,10 @@ pub(crate) async fn a_client_killed_in_a_slow_write_changes_nothing_for_the_next
     let mut next = case.open_as(fixture(), &case.test).await?;
     let result = async {
         next.clean().await?;
-        let still = schema::running(B::ENGINE, &word).is_some() && case.runs(&url, &word).await?;
-        ensure!(!still || next.0.name() != name, "the place was given away while the dead client's write ran");
+        ensure!(
+            !case.runs(next.0.url(), &word).await?,
+            "the next test has its place, and the dead process's write still runs"
+        );
         next.run([note("next")]).await?;
         Ok(())
     }
