@@ -2,6 +2,8 @@
 
 mod backend;
 mod config;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod description;
 mod engine;
 mod error;
@@ -29,6 +31,8 @@ pub use backend::{
     Backend, Boundary, BoxFuture, Check, DbError, End, Finished, Place, Rows, Sandbox, Session, Watch,
 };
 pub use config::SETTINGS;
+#[cfg(feature = "conformance")]
+pub use conformance::Probe;
 pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
 pub use fixture::Fixture;

@@ -64,17 +64,17 @@ fn current_versions(found: &[Found], copies: bool) -> HashSet<&str> {
 pub(crate) fn kept_too_long(found: &[Found], keep_max: usize) -> Vec<Name> {
     let mut kept: Vec<_> = found
         .iter()
-        .filter(|place| !place.held)
         .filter_map(|place| Some((place, place.description.as_ref()?.kept.as_ref()?)))
         .collect();
     kept.sort_by_key(|(_, kept)| std::cmp::Reverse(kept.at));
     let mut tests = HashSet::new();
     let mut stay = 0;
     kept.into_iter()
-        .filter(|(_, kept)| {
+        .filter(|(place, kept)| {
             let latest = tests.insert(&kept.test) && stay < keep_max;
             stay += usize::from(latest);
-            !latest
+            // One that is held was kept at this moment: it counts, and is not ours to drop.
+            !latest && !place.held
         })
         .map(|(place, _)| place.name.clone())
         .collect()

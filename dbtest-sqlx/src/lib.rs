@@ -6,6 +6,8 @@ mod migrate;
 #[cfg(feature = "mysql")]
 mod mysql;
 mod pool;
+#[cfg(feature = "conformance")]
+mod probe;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod session;

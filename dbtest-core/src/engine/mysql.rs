@@ -822,7 +822,10 @@ impl Attached for Slot {
         }
     }
 
-    async fn detach(self: Box<Self>) {
+    async fn detach(mut self: Box<Self>) {
+        // The server notices a closed connection later, and whoever drops the place asks now.
+        let unlock = format!("SELECT RELEASE_LOCK({})", literal(&self.name.to_string()));
+        let _ = self.session.execute(&unlock).await;
         self.session.close().await;
     }
 }

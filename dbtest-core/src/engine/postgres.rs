@@ -432,7 +432,9 @@ impl Attached for Slot {
         }
     }
 
-    async fn detach(self: Box<Self>) {
+    async fn detach(mut self: Box<Self>) {
+        // The server notices a closed connection later, and whoever drops the place asks now.
+        let _ = self.session.execute("SELECT pg_advisory_unlock_all()").await;
         self.session.close().await;
     }
 }

@@ -2,4 +2,6 @@
 
 mod attribute;
 mod bad_input;
+#[cfg(feature = "conformance")]
+mod conformance;
 mod crash;
