@@ -139,8 +139,7 @@ impl Report {
             "strategy", "open", "body", "close", "all", "tests/s"
         );
         for under in &self.under {
-            let cost =
-                |cost: Cost| format!("{:.2} / {:.2}", cost.median as f64 / 1e3, cost.p95 as f64 / 1e3);
+            let cost = |cost: Cost| format!("{:.2} / {:.2}", cost.median as f64 / 1e3, cost.p95 as f64 / 1e3);
             let rate = under.tests as f64 / under.took.as_secs_f64().max(1e-6);
             let _ = writeln!(
                 text,

@@ -48,10 +48,7 @@ async fn lists(State(app): State<App>) -> Result<Json<Vec<List>>> {
     store::lists(&app.pool).await.map(Json)
 }
 
-async fn create_list(
-    State(app): State<App>,
-    Json(new): Json<NewList>,
-) -> Result<(StatusCode, Json<List>)> {
+async fn create_list(State(app): State<App>, Json(new): Json<NewList>) -> Result<(StatusCode, Json<List>)> {
     let name = text("name", &new.name)?;
     let list = store::create_list(&app.pool, name).await?;
     Ok((StatusCode::CREATED, Json(list)))
