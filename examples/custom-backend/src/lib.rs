@@ -5,6 +5,10 @@
 //! - `session.rs` is the maintenance session that dbtest itself works with.
 //! - [`SqlFiles`] are the migrations: a folder of `.sql` files, as an application may have them.
 //!
+//! ```text
+//! cargo test -p custom-backend
+//! ```
+//!
 //! rusqlite has no transaction manager that knows how deep it is: `Connection::transaction` is a
 //! BEGIN and can't stand inside another. `Connection::savepoint` works at every depth, so an
 //! application that uses it can be tested under `rollback`; one that does not is told

@@ -15,6 +15,10 @@
 //! // #[dbtest_sqlx::test(strategy = RETIRING.clone())]
 //! ```
 //!
+//! ```text
+//! cargo test -p custom-strategy
+//! ```
+//!
 //! Its tests are in `tests/it`: a few of its own, and dbtest's conformance suite, which proves
 //! that what it promises is so.
 

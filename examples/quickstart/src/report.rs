@@ -151,6 +151,8 @@ impl Report {
                 cost(under.all),
             );
         }
+        // Else rollback's body would look better than it is, and its open worse.
+        text.push_str("A pool connects when it is first used: under rollback in open, else in body.\n");
         let tests: usize = self.under.iter().map(|under| under.tests + under.together).sum();
         let _ = writeln!(
             text,
