@@ -145,7 +145,7 @@ impl Databases {
                 "SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA = {schema} ORDER BY TABLE_NAME"
             ),
             "triggers" => format!(
-                "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = {schema} \
+                "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = {schema} \
                  ORDER BY EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER"
             ),
             "events" => format!(
@@ -385,7 +385,9 @@ fn digest_sql(name: &Name) -> String {
         ),
         part(
             "TRIGGERS",
-            "TRIGGER_SCHEMA",
+            // Not TRIGGER_SCHEMA, though it is the same: MariaDB would look into all databases,
+            // and fail where another is just being made.
+            "EVENT_OBJECT_SCHEMA",
             "TRIGGER_NAME, EVENT_MANIPULATION, EVENT_OBJECT_TABLE, ACTION_TIMING, ACTION_STATEMENT",
         ),
         part(

@@ -1,0 +1,5 @@
+CREATE TABLE author (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE
+);
+INSERT INTO author (name) VALUES ('Ursula K. Le Guin');
