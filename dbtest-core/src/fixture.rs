@@ -253,8 +253,8 @@ impl<B: Backend> Fixture<B> {
     /// As [`open`](Fixture::open).
     pub async fn open_for(self, test: &str) -> Result<TestDb<B>> {
         let test = test.to_owned();
-        let (lease, context, strategy) = crate::runtime::run(self.lease(test)).await?;
-        TestDb::open(lease, context, strategy).await
+        let (lease, context, strategy) = crate::runtime::run(Box::pin(self.lease(test))).await?;
+        Box::pin(TestDb::open(lease, context, strategy)).await
     }
 
     /// The blocking twin of [`open`](Fixture::open), for tests without a runtime. The handle's
@@ -264,10 +264,10 @@ impl<B: Backend> Fixture<B> {
     /// As [`open`](Fixture::open).
     pub fn open_blocking(self) -> Result<TestDb<B>> {
         let name = std::thread::current().name().unwrap_or("test").to_owned();
-        crate::runtime::block(async move {
+        crate::runtime::block(Box::pin(async move {
             let (lease, context, strategy) = self.lease(name).await?;
             TestDb::open(lease, context, strategy).await
-        })
+        }))
     }
 
     async fn lease(

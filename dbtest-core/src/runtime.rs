@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 
 use tokio::runtime::Runtime;
 
+use crate::backend::BoxFuture;
+
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -17,13 +19,11 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 
 /// Runs the future on dbtest's runtime. Awaiting its end is safe on every runtime.
 ///
+/// It takes a box: these futures are large, and a test's thread has two megabytes of stack.
+///
 /// # Panics
 /// With the future's own panic.
-pub(crate) async fn run<F>(future: F) -> F::Output
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
+pub(crate) async fn run<T: Send + 'static>(future: BoxFuture<'static, T>) -> T {
     match RUNTIME.spawn(future).await {
         Ok(output) => output,
         Err(error) => match error.try_into_panic() {
@@ -42,11 +42,7 @@ where
 }
 
 /// Runs the future on dbtest's runtime and blocks this thread, which must not be a runtime's.
-pub(crate) fn block<F>(future: F) -> F::Output
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
+pub(crate) fn block<T: Send + 'static>(future: BoxFuture<'static, T>) -> T {
     let (sender, receiver) = std::sync::mpsc::sync_channel(1);
     let task = RUNTIME.spawn(async move {
         // The receiver waits below; it can't be gone.

@@ -62,10 +62,8 @@ fn current_versions(found: &[Found], copies: bool) -> HashSet<&str> {
 
 /// Kept places beyond the latest failure of each test and a handful in all.
 pub(crate) fn kept_too_long(found: &[Found], keep_max: usize) -> Vec<Name> {
-    let mut kept: Vec<_> = found
-        .iter()
-        .filter_map(|place| Some((place, place.description.as_ref()?.kept.as_ref()?)))
-        .collect();
+    let mut kept: Vec<_> =
+        found.iter().filter_map(|place| Some((place, place.description.as_ref()?.kept.as_ref()?))).collect();
     kept.sort_by_key(|(_, kept)| std::cmp::Reverse(kept.at));
     let mut tests = HashSet::new();
     let mut stay = 0;

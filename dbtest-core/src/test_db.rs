@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::backend::{Backend, Boundary, End, Finished, Place};
+use crate::backend::{Backend, Boundary, BoxFuture, End, Finished, Place};
 use crate::config::config;
 use crate::error::{Error, Result};
 use crate::runner::Ended;
@@ -60,7 +60,7 @@ impl<B: Backend> TestDb<B> {
             }
             Err(error) => {
                 let error = Error::connect(&place.shown(), B::ENGINE, error);
-                runtime::run(lease.claim.recycle(0, false)).await?;
+                runtime::run(Box::pin(lease.claim.recycle(0, false))).await?;
                 Err(error)
             }
         }
@@ -178,7 +178,11 @@ impl<B: Backend> Drop for TestDb<B> {
 
 impl<B: Backend> Inner<B> {
     /// Finishes the handle, releases the lease, and says what a person should know.
-    pub(crate) async fn end(mut self, ended: Ended) -> Result<Option<Kept>> {
+    pub(crate) fn end(self, ended: Ended) -> BoxFuture<'static, Result<Option<Kept>>> {
+        Box::pin(self.finish(ended))
+    }
+
+    async fn finish(mut self, ended: Ended) -> Result<Option<Kept>> {
         let config = config()?;
         let passed = ended.passed;
         let keep = self.keep || config.keep;
@@ -200,7 +204,8 @@ impl<B: Backend> Inner<B> {
         };
         let Some(lease) = self.lease.take() else { return Ok(None) };
         let (strategy, context) = (Arc::clone(&self.strategy), self.context.clone());
-        let kept = runtime::run(async move { strategy.release(&context, lease, &outcome).await }).await;
+        let kept =
+            runtime::run(Box::pin(async move { strategy.release(&context, lease, &outcome).await })).await;
         if leaked > 0 {
             let what = if leaked == 1 { "1 connection".to_owned() } else { format!("{leaked} connections") };
             eprintln!("dbtest: {test} leaked {what} of {}; dbtest ended what was left", self.place.name);

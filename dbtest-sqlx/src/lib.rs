@@ -6,10 +6,10 @@ mod migrate;
 #[cfg(feature = "mysql")]
 mod mysql;
 mod pool;
-#[cfg(feature = "conformance")]
-mod probe;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "conformance")]
+mod probe;
 mod session;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -29,7 +29,8 @@ macro_rules! probe {
                                 answers.push(column?);
                             }
                             Op::Fails(sql) => {
-                                let ran = sqlx::raw_sql(AssertSqlSafe(sql.as_str())).execute(&mut *connection);
+                                let ran =
+                                    sqlx::raw_sql(AssertSqlSafe(sql.as_str())).execute(&mut *connection);
                                 match ran.await {
                                     Ok(_) => {
                                         let what = format!("it should fail, and did not: {sql}");
@@ -92,12 +93,7 @@ macro_rules! probe {
 }
 
 probe!("postgres", SqlxPostgres, sqlx::Postgres, "BEGIN ISOLATION LEVEL SERIALIZABLE");
-probe!(
-    "mysql",
-    SqlxMySql,
-    sqlx::MySql,
-    "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; START TRANSACTION"
-);
+probe!("mysql", SqlxMySql, sqlx::MySql, "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; START TRANSACTION");
 probe!("sqlite", SqlxSqlite, sqlx::Sqlite, "BEGIN IMMEDIATE");
 
 fn words(error: sqlx::Error) -> String {

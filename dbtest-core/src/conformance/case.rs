@@ -212,12 +212,8 @@ impl<B: Probe> Case<B> {
 
     /// Asks a database by its URL, through a handle of its own.
     pub(super) async fn look(&self, url: &str, query: &str) -> Result<Vec<String>, String> {
-        let place = Place {
-            name: "another look".to_owned(),
-            url: url.to_owned(),
-            sandbox: None,
-            max_connections: 1,
-        };
+        let place =
+            Place { name: "another look".to_owned(), url: url.to_owned(), sandbox: None, max_connections: 1 };
         let mut handle = B::open(&place).await.map_err(|error| error.to_string())?;
         let rows = B::run(&mut handle, &[Op::query(query)]).await;
         B::finish(handle, &place, End::Discard).await;
@@ -249,9 +245,7 @@ impl<B: Probe> Case<B> {
     pub(super) async fn abandon(&self, db: &mut Db<B>, ops: &[Op], word: &str) -> Checked {
         let url = db.0.url().to_owned();
         let what = format!("the server runs {word}");
-        let reached = until(&what, async || {
-            Ok(self.runs(&url, word).await?.then_some(()))
-        });
+        let reached = until(&what, async || Ok(self.runs(&url, word).await?.then_some(())));
         tokio::select! {
             ran = B::run(db.0.handle_mut(), ops) => {
                 Err(Fault(format!("the slow write ended before it could be abandoned: {ran:?}")))
@@ -289,7 +283,9 @@ impl<B: Probe> Db<B> {
         let rows = self.list(&schema::select(B::ENGINE, value, rest)).await?;
         match <[String; 1]>::try_from(rows) {
             Ok([value]) => Ok(value),
-            Err(rows) => Err(Fault(format!("one row was expected of {value} {rest}, and there were {rows:?}"))),
+            Err(rows) => {
+                Err(Fault(format!("one row was expected of {value} {rest}, and there were {rows:?}")))
+            }
         }
     }
 
@@ -332,7 +328,10 @@ pub(super) fn blamed(ended: Result<(), Error>, test: &str) -> Checked {
     let Err(error) = ended else {
         return Err(Fault(format!("{test} lost its transaction, and nobody said so")));
     };
-    ensure!(error.kind() == ErrorKind::Boundary, "{test} left its transaction; the error is another: {error}");
+    ensure!(
+        error.kind() == ErrorKind::Boundary,
+        "{test} left its transaction; the error is another: {error}"
+    );
     ensure!(error.to_string().contains(test), "the error does not name {test}: {error}");
     Ok(())
 }

@@ -89,10 +89,8 @@ pub trait Probe: Backend {
     /// # Errors
     /// The message of the first thing that did not go as the operation says, with all its
     /// causes. Transactions that were open then are dropped.
-    fn run(
-        handle: &mut Self::Handle,
-        ops: &[Op],
-    ) -> impl Future<Output = Result<Vec<Column>, String>> + Send;
+    fn run(handle: &mut Self::Handle, ops: &[Op])
+    -> impl Future<Output = Result<Vec<Column>, String>> + Send;
 
     /// Takes two connections, runs `first` on the one and then `second` on the other, and gives
     /// both back at the end. Returns the answers of both.

@@ -218,9 +218,7 @@ pub(super) const fn catalogue(engine: Engine) -> &'static str {
              UNION ALL SELECT CAST(CONCAT('trigger ', TRIGGER_NAME) AS CHAR) \
                FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()"
         }
-        Engine::Sqlite => {
-            "SELECT type || ' ' || name || ' ' || coalesce(sql, '') AS v FROM sqlite_master"
-        }
+        Engine::Sqlite => "SELECT type || ' ' || name || ' ' || coalesce(sql, '') AS v FROM sqlite_master",
     }
 }
 

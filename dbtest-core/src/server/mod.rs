@@ -183,7 +183,7 @@ pub(crate) async fn find(server: &Server, engine: Engine, connect: &Connect) -> 
     };
     let look = || {
         let (server, connect) = (server.clone(), Arc::clone(connect));
-        runtime::run(async move { look(&server, engine, &connect).await.map(Arc::new) })
+        runtime::run(Box::pin(async move { look(&server, engine, &connect).await.map(Arc::new) }))
     };
     found.get_or_init(look).await.clone()
 }

@@ -127,8 +127,11 @@ pub(crate) async fn a_raw_commit_inside_a_transaction_is_caught<B: Probe>(case: 
 }
 
 pub(crate) async fn schema_changes_are_transactional_or_refused<B: Probe>(case: &Case<B>) -> Checked {
-    let ops =
-        [note("before"), Op::execute("CREATE TABLE extra (id int)"), Op::execute("INSERT INTO extra VALUES (1)")];
+    let ops = [
+        note("before"),
+        Op::execute("CREATE TABLE extra (id int)"),
+        Op::execute("INSERT INTO extra VALUES (1)"),
+    ];
     if case.takes_ddl() {
         case.test(async |db| {
             db.run(&ops).await?;

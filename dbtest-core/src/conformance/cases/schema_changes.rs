@@ -70,8 +70,12 @@ pub(crate) async fn a_renamed_table_comes_back<B: Probe>(case: &Case<B>) -> Chec
 }
 
 pub(crate) async fn a_new_index_does_not_leak<B: Probe>(case: &Case<B>) -> Checked {
-    change(case, &["CREATE UNIQUE INDEX only_once ON keyless (note)"], &["INSERT INTO keyless VALUES ('once')"])
-        .await?;
+    change(
+        case,
+        &["CREATE UNIQUE INDEX only_once ON keyless (note)"],
+        &["INSERT INTO keyless VALUES ('once')"],
+    )
+    .await?;
     // If it did, this would fail.
     case.leaves_nothing([
         Op::execute("INSERT INTO keyless VALUES ('once')"),
@@ -110,7 +114,9 @@ pub(crate) async fn new_and_dropped_triggers_do_not_leak<B: Probe>(case: &Case<B
 pub(crate) async fn a_changed_enum_does_not_leak<B: Probe>(case: &Case<B>) -> Checked {
     let ddl: &[&str] = match B::ENGINE {
         Engine::Postgres => &["ALTER TYPE mood ADD VALUE 'sad'"],
-        Engine::MySql => &["ALTER TABLE author MODIFY mood ENUM('calm', 'wild', 'sad') NOT NULL DEFAULT 'calm'"],
+        Engine::MySql => {
+            &["ALTER TABLE author MODIFY mood ENUM('calm', 'wild', 'sad') NOT NULL DEFAULT 'calm'"]
+        }
         // Without enums, a reference table stands for one; a wider one is a new table.
         Engine::Sqlite => &["CREATE TABLE mood (name TEXT PRIMARY KEY)"],
     };
@@ -138,9 +144,10 @@ pub(crate) async fn a_changed_default_or_constraint_does_not_leak<B: Probe>(case
             "CREATE INDEX short_index ON keyless (note)",
         ],
         // SQLite changes neither in place: the table is made anew.
-        Engine::Sqlite => {
-            &["DROP TABLE keyless", "CREATE TABLE keyless (note TEXT DEFAULT 'none' CHECK (length(note) < 10))"]
-        }
+        Engine::Sqlite => &[
+            "DROP TABLE keyless",
+            "CREATE TABLE keyless (note TEXT DEFAULT 'none' CHECK (length(note) < 10))",
+        ],
     };
     change(case, ddl, &[]).await?;
     case.test(async |db| {

@@ -13,9 +13,10 @@ pub(crate) async fn session_settings_do_not_leak<B: Probe>(case: &Case<B>) -> Ch
         Engine::Postgres => {
             ("SET statement_timeout = '12345ms'", "SELECT current_setting('statement_timeout')::text AS v")
         }
-        Engine::MySql => {
-            ("SET SESSION sql_mode = 'ANSI_QUOTES', @mine = 'here'", "SELECT CAST(CONCAT(@@SESSION.sql_mode, ' ', COALESCE(@mine, 'none')) AS CHAR) AS v")
-        }
+        Engine::MySql => (
+            "SET SESSION sql_mode = 'ANSI_QUOTES', @mine = 'here'",
+            "SELECT CAST(CONCAT(@@SESSION.sql_mode, ' ', COALESCE(@mine, 'none')) AS CHAR) AS v",
+        ),
         Engine::Sqlite => {
             ("PRAGMA cache_size = -12345", "SELECT CAST(cache_size AS TEXT) AS v FROM pragma_cache_size")
         }

@@ -61,7 +61,10 @@ pub(crate) async fn a_changed_closure_builds_a_new_template<B: Probe>(case: &Cas
     let found = words(case, counted(case, "closure", &old, "old", &runs)).await?;
     ensure!(found == ["old"], "the closure's rows are {found:?}");
     let found = words(case, counted(case, "closure", &new, "new", &runs)).await?;
-    ensure!(found == ["new"], "the closure has a new version, and the rows of the old one are there: {found:?}");
+    ensure!(
+        found == ["new"],
+        "the closure has a new version, and the rows of the old one are there: {found:?}"
+    );
     let ran = runs.load(Ordering::SeqCst);
     ensure!(ran == 2, "two versions of a closure ran {ran} times");
     Ok(())
@@ -121,7 +124,10 @@ pub(crate) async fn a_test_without_a_setup_is_refused<B: Probe>(case: &Case<B>) 
         return Err("a fixture without a setup was opened".to_owned().into());
     };
     ensure!(error.kind() == ErrorKind::Config, "a fixture names no setup; the error is another: {error}");
-    ensure!(error.to_string().contains("a_test_without_a_setup"), "the error does not name the test: {error}");
+    ensure!(
+        error.to_string().contains("a_test_without_a_setup"),
+        "the error does not name the test: {error}"
+    );
     // An empty database is had by asking for one.
     case.test_of(case.bare("nothing").empty(), async |db| {
         db.run([Op::query(schema::select(B::ENGINE, "1", ""))]).await.map(drop)

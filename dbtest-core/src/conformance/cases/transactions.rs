@@ -118,7 +118,9 @@ pub(crate) async fn a_transaction_with_an_isolation_level_works_or_is_refused<B:
         (Err(_), Ok(notes)) if notes == ["before"] => ended?,
         (refused, notes) => {
             blamed(ended, TEST).map_err(|fault| {
-                crate::conformance::case::Fault(format!("{fault} (it ran: {refused:?}, the notes are {notes:?})"))
+                crate::conformance::case::Fault(format!(
+                    "{fault} (it ran: {refused:?}, the notes are {notes:?})"
+                ))
             })?;
         }
     }
@@ -183,7 +185,10 @@ pub(crate) async fn two_connections_of_a_test_see_each_others_rows<B: Probe>(cas
                 "the second connection was refused, but not in the words of the ORM's timeout: {words}"
             );
             let took = began.elapsed();
-            ensure!(took < 3 * SANDBOX_WAIT, "the refusal took {took:?}, where {SANDBOX_WAIT:?} are promised");
+            ensure!(
+                took < 3 * SANDBOX_WAIT,
+                "the refusal took {took:?}, where {SANDBOX_WAIT:?} are promised"
+            );
         }
         // The one connection goes on.
         leave(db, [note("four")], &["four"]).await
