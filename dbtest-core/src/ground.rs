@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 use crate::backend::{BoxFuture, Place};
 use crate::config::Config;
 use crate::description::Description;
-use crate::engine::{Found, Hold, Places};
+use crate::engine::{Found, Places};
 use crate::error::{Error, Result};
 use crate::name::Name;
 use crate::slot::Claim;
@@ -38,8 +38,6 @@ pub(crate) struct Ground {
 pub(crate) struct Template {
     pub(crate) name: Name,
     pub(crate) description: Description,
-    /// Never asked again, so the lock is only what makes it shareable.
-    _protection: Mutex<Box<dyn Hold>>,
 }
 
 impl fmt::Debug for Ground {
@@ -108,8 +106,8 @@ impl Ground {
             found.into_iter().find(|place| place.name == name).and_then(|place| place.description)
         };
         if let Some(description) = whole(self.places.survey().await?) {
-            let _protection = Mutex::new(self.places.protect(&name).await?);
-            return Ok(Template { name, description, _protection });
+            self.places.protect(&name).await?;
+            return Ok(Template { name, description });
         }
         let waiting = format!("waiting for another process that builds the template of {}", self.label);
         let hold = progress::while_waiting(&waiting, self.places.hold(&name.to_string(), true)).await?;
@@ -124,11 +122,11 @@ impl Ground {
             hold.release().await;
         }
         let description = built?;
-        let _protection = Mutex::new(self.places.protect(&name).await?);
+        self.places.protect(&name).await?;
         // The new version may have made an old one superfluous.
         let found = self.places.survey().await?;
         sweep::abandoned(&*self.places, &found, self.config.keep_max).await;
-        Ok(Template { name, description, _protection })
+        Ok(Template { name, description })
     }
 
     /// The lock on the name is held.

@@ -11,6 +11,8 @@ use crate::server::Connect;
 /// A server's maintenance database and the idle sessions on it.
 pub(crate) struct Hub {
     pub(crate) url: String,
+    /// The same, as dbtest's own sessions open it.
+    own: String,
     engine: Engine,
     connect: Connect,
     idle: Mutex<Vec<Box<dyn Session>>>,
@@ -30,7 +32,13 @@ impl Hub {
         connect: Connect,
         first: Option<Box<dyn Session>>,
     ) -> Arc<Self> {
-        Arc::new(Self { url, engine, connect, idle: Mutex::new(first.into_iter().collect()) })
+        // By its name a session of ours is known, and not taken for somebody's.
+        let own = if engine == Engine::Postgres && !url.contains("application_name=") {
+            crate::url::with_parameter(&url, "application_name", "dbtest")
+        } else {
+            url.clone()
+        };
+        Arc::new(Self { url, own, engine, connect, idle: Mutex::new(first.into_iter().collect()) })
     }
 
     /// The server and database, for messages.
@@ -43,9 +51,14 @@ impl Hub {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let session = match idle {
             Some(session) => session,
-            None => self.open(self.url.clone()).await?,
+            None => self.open(self.own.clone()).await?,
         };
         Ok(Lent { session: Some(session), hub: Arc::clone(self), usable: true })
+    }
+
+    /// A session of its own on the maintenance database, that is never lent to others.
+    pub(crate) async fn open_own(&self) -> Result<Box<dyn Session>> {
+        self.open(self.own.clone()).await
     }
 
     /// A session of its own, on another database of the server.

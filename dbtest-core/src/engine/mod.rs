@@ -102,8 +102,8 @@ pub(crate) trait Places: Send + Sync + fmt::Debug {
     /// `wait`, `None` if somebody has it.
     async fn hold(&self, name: &str, wait: bool) -> Result<Option<Box<dyn Hold>>>;
 
-    /// Protects a template from being swept while this process uses it.
-    async fn protect(&self, name: &Name) -> Result<Box<dyn Hold>>;
+    /// Protects a template from being swept until this process ends.
+    async fn protect(&self, name: &Name) -> Result<()>;
 
     /// Makes an empty place.
     async fn create(&self, name: &Name) -> Result<()>;

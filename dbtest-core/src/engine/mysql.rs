@@ -471,9 +471,9 @@ impl Places for Databases {
         lock(&self.hub, &format!("hold:{name}"), wait).await
     }
 
-    async fn protect(&self, name: &Name) -> Result<Box<dyn Hold>> {
+    async fn protect(&self, _name: &Name) -> Result<()> {
         // Named locks are never shared here. A template is protected by its leased slots.
-        Ok(Box::new(Unprotected(name.clone())))
+        Ok(())
     }
 
     async fn create(&self, name: &Name) -> Result<()> {
@@ -693,14 +693,6 @@ impl Hold for Locked {
             self.lent.holds(false);
         }
     }
-}
-
-#[derive(Debug)]
-struct Unprotected(#[allow(dead_code)] Name);
-
-#[async_trait]
-impl Hold for Unprotected {
-    async fn release(self: Box<Self>) {}
 }
 
 /// A leased slot.

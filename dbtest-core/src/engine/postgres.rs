@@ -67,6 +67,7 @@ pub(crate) struct Databases {
     url: Url,
     facts: Facts,
     version: String,
+    protector: tokio::sync::Mutex<Option<Lent>>,
 }
 
 impl Databases {
@@ -80,7 +81,7 @@ impl Databases {
             ));
         }
         let version = format!("postgres {}", facts.number / 10_000);
-        Ok(Self { hub, url, facts, version })
+        Ok(Self { hub, url, facts, version, protector: tokio::sync::Mutex::default() })
     }
 
     fn parsed(&self, name: &str) -> String {
@@ -182,8 +183,19 @@ impl Places for Databases {
         hold(&self.hub, name, wait).await
     }
 
-    async fn protect(&self, name: &Name) -> Result<Box<dyn Hold>> {
-        protect(&self.hub, &name.to_string()).await
+    async fn protect(&self, name: &Name) -> Result<()> {
+        // One session holds the shared locks of all templates that this process uses.
+        let mut protector = self.protector.lock().await;
+        if protector.is_none() {
+            let mut lent = self.hub.session().await?;
+            lent.holds(true);
+            *protector = Some(lent);
+        }
+        let sql = format!("SELECT {}::text", lock_call("pg_advisory_lock_shared", &name.to_string()));
+        match protector.as_mut() {
+            Some(lent) => lent.query("protect a template", &sql).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     async fn create(&self, name: &Name) -> Result<()> {
@@ -332,16 +344,6 @@ pub(super) async fn hold(hub: &Arc<Hub>, name: &str, wait: bool) -> Result<Optio
     }
     let unlock = format!("SELECT {}::text", lock_call("pg_advisory_unlock", name));
     Ok(Some(Box::new(Locked { lent, unlock })))
-}
-
-/// Takes a shared lock on a name: a sweeper finds it held, other processes are not kept out.
-pub(super) async fn protect(hub: &Arc<Hub>, name: &str) -> Result<Box<dyn Hold>> {
-    let mut lent = hub.session().await?;
-    lent.holds(true);
-    let sql = format!("SELECT {}::text", lock_call("pg_advisory_lock_shared", name));
-    lent.query("protect a template", &sql).await?;
-    let unlock = format!("SELECT {}::text", lock_call("pg_advisory_unlock_shared", name));
-    Ok(Box::new(Locked { lent, unlock }))
 }
 
 struct Locked {

@@ -116,8 +116,9 @@ impl Places for Schemas {
         postgres::hold(&self.hub, name, wait).await
     }
 
-    async fn protect(&self, name: &Name) -> Result<Box<dyn Hold>> {
-        postgres::protect(&self.hub, &name.to_string()).await
+    async fn protect(&self, _name: &Name) -> Result<()> {
+        // There are no templates here.
+        Ok(())
     }
 
     async fn create(&self, name: &Name) -> Result<()> {
@@ -180,7 +181,7 @@ impl Places for Schemas {
     }
 
     async fn attach(&self, name: &Name) -> Result<Option<Box<dyn Attached>>> {
-        let session = self.hub.open(self.hub.url.clone()).await?;
+        let session = self.hub.open_own().await?;
         postgres::attach(session, &name.to_string(), &lease(name), &Self::meta(name), self.facts.superuser)
             .await
     }

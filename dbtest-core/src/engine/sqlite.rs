@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Files {
     hub: Arc<Hub>,
     folder: PathBuf,
+    /// The shared locks of the templates that this process uses.
+    protected: Mutex<Vec<File>>,
 }
 
 /// `url` is `sqlite:///path/to/folder`.
@@ -30,7 +32,11 @@ pub(crate) async fn places(url: String, connect: Connect) -> Result<Arc<dyn Plac
     let folder = PathBuf::from(crate::url::shown(&url));
     std::fs::create_dir_all(&folder)
         .map_err(|error| Error::system(format!("create the folder {}", folder.display()), error))?;
-    Ok(Arc::new(Files { hub: Hub::new(Engine::Sqlite, url, connect, None), folder }))
+    Ok(Arc::new(Files {
+        hub: Hub::new(Engine::Sqlite, url, connect, None),
+        folder,
+        protected: Mutex::default(),
+    }))
 }
 
 impl Files {
@@ -166,12 +172,14 @@ impl Places for Files {
         }
     }
 
-    async fn protect(&self, name: &Name) -> Result<Box<dyn Hold>> {
+    async fn protect(&self, name: &Name) -> Result<()> {
         let path = self.path(name, "lease");
         let file = lock_file(&path)?;
         // Only a sweeper takes this one alone; if it just did, the template is gone anyhow.
-        let _ = file.try_lock_shared();
-        Ok(Box::new(Locked(file)))
+        if file.try_lock_shared().is_ok() {
+            self.protected.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+        }
+        Ok(())
     }
 
     async fn create(&self, name: &Name) -> Result<()> {
@@ -294,15 +302,6 @@ impl Places for Files {
         };
         (why, OTHER)
     }
-}
-
-/// A shared lock that ends when its file is closed.
-#[derive(Debug)]
-struct Locked(#[allow(dead_code, reason = "the open file is the lock")] File);
-
-#[async_trait]
-impl Hold for Locked {
-    async fn release(self: Box<Self>) {}
 }
 
 /// The lock on a name. Its file goes with the database.

@@ -71,7 +71,12 @@ mod any {
         // Port 1 is nobody's.
         let url = format!("postgres://u:{SECRET}@127.0.0.1:1/db");
         let fixture = Fixture::<SqlxPostgres>::new().empty().server(Server::url(url));
-        refused(fixture, ErrorKind::Connect, &["cannot connect to Postgres (db at 127.0.0.1:1)"]).await;
+        refused(
+            fixture,
+            ErrorKind::Connect,
+            &["cannot connect to Postgres (db at 127.0.0.1:1, the fixture's URL)"],
+        )
+        .await;
     }
 
     #[tokio::test]
