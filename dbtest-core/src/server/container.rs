@@ -98,7 +98,7 @@ mod started {
     use testcontainers::core::logs::LogFrame;
     use testcontainers::core::{ContainerPort, Mount, WaitFor};
     use testcontainers::runners::AsyncRunner;
-    use testcontainers::{Image, ImageExt, ReuseDirective};
+    use testcontainers::{Image, ImageExt};
 
     use super::super::registry::{Entry, State};
     use super::super::{
@@ -454,7 +454,6 @@ mod started {
         let consumer = move |frame: &LogFrame| remember(&last, frame.bytes());
         image
             .with_label(LABEL, entry.key())
-            .with_reuse(ReuseDirective::Always)
             .with_shm_size(SHARED_MEMORY)
             .with_log_consumer(consumer)
             .with_host_config_modifier(move |host| {
@@ -466,8 +465,13 @@ mod started {
             })
             .start()
             .await
-            // Marked for reuse, so that dropping it leaves the container alone.
-            .map(|started| started.id().to_owned())
+            .map(|started| {
+                let id = started.id().to_owned();
+                // Dropped, it would remove the container that other processes are to find. (Its own
+                // reuse would also start one that is just ending.)
+                std::mem::forget(started);
+                id
+            })
             .map_err(|error| {
                 Error::unavailable(
                     format!("{} cannot be started: {}", container.origin(), causes(&error)),

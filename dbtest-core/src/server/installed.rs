@@ -65,6 +65,9 @@ mod started {
     /// room for its own end.
     const LONGEST_SOCKET: usize = 100;
 
+    /// How the names of data directories begin that are not whole.
+    const HALF: &str = "half-";
+
     pub(super) async fn find(bin: Option<&Path>, engine: Engine, connect: &Connect) -> Result<Running> {
         let user = user_for(engine)?;
         let server = server(bin, engine)?;
@@ -353,6 +356,16 @@ mod started {
         give(path, user)
     }
 
+    /// A new folder with a name that nobody else has.
+    fn new_folder(prefix: &str, parent: &Path, user: Option<User>) -> Result<PathBuf> {
+        let private = fs::Permissions::from_mode(0o700);
+        let made = tempfile::Builder::new().prefix(prefix).permissions(private).tempdir_in(parent);
+        let failed = |error| Error::system(format!("make a folder in {}", parent.display()), error);
+        let path = made.map_err(failed)?.keep();
+        give(&path, user)?;
+        Ok(path)
+    }
+
     fn give(path: &Path, user: Option<User>) -> Result<()> {
         let Some(user) = user else { return Ok(()) };
         std::os::unix::fs::chown(path, Some(user.id), Some(user.group))
@@ -448,11 +461,15 @@ mod started {
         if data.is_dir() {
             return Ok(data);
         }
-        let half = cache.join("half");
-        remove(&half);
-        make_folder(&half, user)?;
-        let made = binaries.initialise(&half, user);
-        if let Err(error) = made {
+        // A name of its own: the program of a starter that was killed may be writing still.
+        for left in fs::read_dir(cache).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            let half = left.file_name().is_some_and(|name| name.to_string_lossy().starts_with(HALF));
+            if half && processes_of(&left).is_empty() {
+                remove(&left);
+            }
+        }
+        let half = new_folder(HALF, cache, user)?;
+        if let Err(error) = binaries.initialise(&half, user) {
             remove(&half);
             return Err(error);
         }
@@ -479,19 +496,10 @@ mod started {
         image: &Path,
         idle: &str,
     ) -> Result<Launched> {
-        let new = |prefix: &str, parent: &Path| {
-            let private = fs::Permissions::from_mode(0o700);
-            let made = tempfile::Builder::new().prefix(prefix).permissions(private).tempdir_in(parent);
-            made.map(tempfile::TempDir::keep)
-                .map_err(|error| Error::system(format!("make a folder in {}", parent.display()), error))
-        };
-        let folder = new(&format!("{key}-"), parent)?;
-        give(&folder, user)?;
+        let folder = new_folder(&format!("{key}-"), parent, user)?;
         let sockets = if folder.as_os_str().len() + "/.s.PGSQL.5432.lock".len() > LONGEST_SOCKET {
             // DBTEST_DIR is too deep for a socket's path.
-            let short = new("dbtest-", Path::new("/tmp"))?;
-            give(&short, user)?;
-            short
+            new_folder("dbtest-", Path::new("/tmp"), user)?
         } else {
             folder.clone()
         };

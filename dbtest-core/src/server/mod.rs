@@ -142,12 +142,15 @@ impl Running {
     /// on dbtest's runtime.
     pub(crate) async fn session(&self, connect: &Connect) -> Result<Box<dyn Session>> {
         let found = self.session.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match found {
-            Some(session) => Ok(session),
-            None => reach(connect, &self.url, PATIENCE)
-                .await
-                .map_err(|error| Error::connect(&self.shown(), self.engine, error)),
+        if let Some(session) = found {
+            return Ok(session);
         }
+        let failed = |error| Error::connect(&self.shown(), self.engine, error);
+        let mut session = reach(connect, &self.url, PATIENCE).await.map_err(failed)?;
+        if !self.started && self.engine == Engine::Postgres {
+            session.execute(guard::MARK).await.map_err(failed)?;
+        }
+        Ok(session)
     }
 
     /// The server in a message: where it is and where it came from.
