@@ -117,6 +117,9 @@ mod started {
     /// An engine that does not answer a ping in this time is as good as absent.
     const PING: Duration = Duration::from_secs(3);
 
+    /// A container that was created this long ago and does not run will not be started.
+    const ABANDONED: Duration = Duration::from_secs(120);
+
     /// Docker's own default of 64 MB fails parallel queries.
     const SHARED_MEMORY: u64 = 1 << 30;
 
@@ -326,7 +329,7 @@ mod started {
         docker: &Docker,
         connect: &Connect,
     ) -> Result<Option<Running>> {
-        let filters = HashMap::from([("label", vec![format!("{LABEL}={}", entry.key())])]);
+        let filters = HashMap::from([("label", vec![LABEL.to_owned()])]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
         let found = docker.list_containers(Some(options)).await.map_err(|error| {
             Error::unavailable(
@@ -334,13 +337,23 @@ mod started {
                 "see the cause",
             )
         })?;
-        for id in found.into_iter().filter_map(|summary| summary.id) {
-            if is_running(docker, &id).await {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        for summary in found {
+            let Some(id) = summary.id else { continue };
+            let created = Duration::from_secs(summary.created.unwrap_or(0).try_into().unwrap_or(0));
+            let ours =
+                summary.labels.is_some_and(|labels| labels.get(LABEL).is_some_and(|key| key == entry.key()));
+            if !is_running(docker, &id).await {
+                // Its starter was killed; a young one may be about to start, for another user.
+                if now.saturating_sub(created) > ABANDONED {
+                    remove(docker, &id).await;
+                }
+            } else if ours {
                 if let Ok(running) = reached(container, flavour, entry, docker, &id, connect).await {
                     return Ok(Some(running));
                 }
+                remove(docker, &id).await;
             }
-            remove(docker, &id).await;
         }
         Ok(None)
     }

@@ -486,6 +486,33 @@ mod tests {
         }
     }
 
+    /// Runs itself again in a process whose engine's address leads nowhere: a test can't change
+    /// its own environment.
+    #[cfg(all(unix, feature = "containers"))]
+    #[test]
+    fn an_absent_container_engine_is_named_at_once() {
+        const NOWHERE: &str = "unix:///nowhere/docker.sock";
+        if std::env::var("DOCKER_HOST").as_deref() == Ok(NOWHERE) {
+            let server = Server::container("postgres:17").into();
+            let error = runtime::block(async move { error(server, Engine::Postgres).await });
+            assert_eq!(error.kind(), ErrorKind::NoServer);
+            let text = error.to_string();
+            assert!(text.contains(NOWHERE) && text.contains("start Docker"), "{text}");
+            return;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let start = std::time::Instant::now();
+        let again = std::process::Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", "server::tests::an_absent_container_engine_is_named_at_once"])
+            .env("DOCKER_HOST", NOWHERE)
+            .env("DBTEST_DIR", folder.path())
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&again.stdout);
+        assert!(again.status.success() && said.contains("1 passed"), "{said}");
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+
     #[tokio::test]
     async fn a_sqlite_folder_is_made_for_this_user_alone() {
         let parent = tempfile::tempdir().expect("a folder");
