@@ -61,6 +61,11 @@ impl Error {
         self.0.kind
     }
 
+    /// What failed, without the next step.
+    pub(crate) fn what(&self) -> &str {
+        &self.0.what
+    }
+
     /// An error with a sentence that says what failed on which database, and the next step.
     /// For strategies and backends of other crates.
     pub fn new(kind: ErrorKind, what: impl Into<String>, next: impl Into<String>) -> Self {

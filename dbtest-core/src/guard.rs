@@ -108,6 +108,9 @@ fn sign(read_only: u64, archives: u64, replicas: u64, sessions: u64) -> Option<S
     }
 }
 
+/// Tells other processes' [`signs`] that a session is dbtest's own.
+pub(crate) const MARK: &str = "SET application_name = 'dbtest'";
+
 const POSTGRES_SIGNS: &str = r"SET application_name = 'dbtest';
 SELECT CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END,
   CASE WHEN current_setting('archive_mode') = 'off' THEN 0 ELSE 1 END,

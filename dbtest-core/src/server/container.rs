@@ -98,7 +98,7 @@ mod started {
     use testcontainers::core::logs::LogFrame;
     use testcontainers::core::{ContainerPort, Mount, WaitFor};
     use testcontainers::runners::AsyncRunner;
-    use testcontainers::{Image, ImageExt, ReuseDirective};
+    use testcontainers::{Image, ImageExt};
 
     use super::super::registry::{Entry, State};
     use super::super::{
@@ -116,6 +116,9 @@ mod started {
 
     /// An engine that does not answer a ping in this time is as good as absent.
     const PING: Duration = Duration::from_secs(3);
+
+    /// A container that was created this long ago and does not run will not be started.
+    const ABANDONED: Duration = Duration::from_secs(120);
 
     /// Docker's own default of 64 MB fails parallel queries.
     const SHARED_MEMORY: u64 = 1 << 30;
@@ -139,8 +142,12 @@ mod started {
         if let Some(running) = known(&entry, engine, &origin, connect).await? {
             return Ok(running);
         }
+        if let Some(error) = entry.failure() {
+            return Err(error);
+        }
         let start = labelled_or_new(container, flavour, command, &entry, &docker, connect);
         let running = progress::while_waiting(&format!("starting {origin}"), start).await;
+        let running = running.inspect_err(|error| entry.remember_failure(error));
         drop(lock);
         running
     }
@@ -186,6 +193,11 @@ mod started {
             let mut env = HashMap::from([(self.password().to_owned(), password)]);
             if self == Self::Postgres {
                 env.insert("PGDATA".to_owned(), "/dbtest/data".to_owned());
+                if remote_engine().is_none() {
+                    // The proof of SCRAM costs a client that was built without optimisation 50 ms
+                    // a connection. The password goes over loopback only.
+                    env.insert("POSTGRES_HOST_AUTH_METHOD".to_owned(), "password".to_owned());
+                }
             }
             env
         }
@@ -317,7 +329,7 @@ mod started {
         docker: &Docker,
         connect: &Connect,
     ) -> Result<Option<Running>> {
-        let filters = HashMap::from([("label", vec![format!("{LABEL}={}", entry.key())])]);
+        let filters = HashMap::from([("label", vec![LABEL.to_owned()])]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
         let found = docker.list_containers(Some(options)).await.map_err(|error| {
             Error::unavailable(
@@ -325,13 +337,23 @@ mod started {
                 "see the cause",
             )
         })?;
-        for id in found.into_iter().filter_map(|summary| summary.id) {
-            if is_running(docker, &id).await {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        for summary in found {
+            let Some(id) = summary.id else { continue };
+            let created = Duration::from_secs(summary.created.unwrap_or(0).try_into().unwrap_or(0));
+            let ours =
+                summary.labels.is_some_and(|labels| labels.get(LABEL).is_some_and(|key| key == entry.key()));
+            if !is_running(docker, &id).await {
+                // Its starter was killed; a young one may be about to start, for another user.
+                if now.saturating_sub(created) > ABANDONED {
+                    remove(docker, &id).await;
+                }
+            } else if ours {
                 if let Ok(running) = reached(container, flavour, entry, docker, &id, connect).await {
                     return Ok(Some(running));
                 }
+                remove(docker, &id).await;
             }
-            remove(docker, &id).await;
         }
         Ok(None)
     }
@@ -445,7 +467,6 @@ mod started {
         let consumer = move |frame: &LogFrame| remember(&last, frame.bytes());
         image
             .with_label(LABEL, entry.key())
-            .with_reuse(ReuseDirective::Always)
             .with_shm_size(SHARED_MEMORY)
             .with_log_consumer(consumer)
             .with_host_config_modifier(move |host| {
@@ -457,8 +478,13 @@ mod started {
             })
             .start()
             .await
-            // Marked for reuse, so that dropping it leaves the container alone.
-            .map(|started| started.id().to_owned())
+            .map(|started| {
+                let id = started.id().to_owned();
+                // Dropped, it would remove the container that other processes are to find. (Its own
+                // reuse would also start one that is just ending.)
+                std::mem::forget(started);
+                id
+            })
             .map_err(|error| {
                 Error::unavailable(
                     format!("{} cannot be started: {}", container.origin(), causes(&error)),

@@ -25,7 +25,7 @@ mod started {
     use std::ffi::OsStr;
     use std::fs;
     use std::io::Read;
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
     use std::os::unix::process::CommandExt;
     use std::path::{Path, PathBuf};
     use std::process::{Child, Command, Stdio};
@@ -65,22 +65,21 @@ mod started {
     /// room for its own end.
     const LONGEST_SOCKET: usize = 100;
 
+    /// How the names of data directories begin that are not whole.
+    const HALF: &str = "half-";
+
     pub(super) async fn find(bin: Option<&Path>, engine: Engine, connect: &Connect) -> Result<Running> {
-        let (owned, user) = (bin.map(Path::to_owned), user_for(engine)?);
-        let binaries = blocking(move || Binaries::find(owned.as_deref(), engine)).await?;
-        let origin = format!("installed {}", binaries.server.display());
+        let user = user_for(engine)?;
+        let server = server(bin, engine)?;
+        let path = server.display().to_string();
+        let origin = format!("installed {path}");
+        // An upgrade in place changes the file, and with it the key.
+        let file = fs::metadata(&server).map_err(|error| Error::system(format!("read {path}"), error))?;
+        let file = format!("{} {}", file.len(), file.mtime());
         let idle = idle::word(config()?.idle);
         let settings = [fast_args(engine), room_args(engine)].concat().join(" ");
-        let path = binaries.server.display().to_string();
-        let entry = Entry::new(&[
-            "installed",
-            engine.word(),
-            &path,
-            &binaries.version,
-            &idle,
-            &settings,
-            idle::INSTALLED,
-        ])?;
+        let entry =
+            Entry::new(&["installed", engine.word(), &path, &file, &idle, &settings, idle::INSTALLED])?;
         if let Some(running) = known(&entry, engine, &origin, connect).await? {
             return Ok(running);
         }
@@ -88,8 +87,12 @@ mod started {
         if let Some(running) = known(&entry, engine, &origin, connect).await? {
             return Ok(running);
         }
-        let start = left_or_new(binaries, engine, user, &entry, &origin, idle, connect);
+        if let Some(error) = entry.failure() {
+            return Err(error);
+        }
+        let start = left_or_new(server, engine, user, &entry, &origin, idle, connect);
         let running = progress::while_waiting(&format!("starting {origin}"), start).await;
+        let running = running.inspect_err(|error| entry.remember_failure(error));
         drop(lock);
         running
     }
@@ -105,10 +108,10 @@ mod started {
 
     #[derive(Debug)]
     struct Binaries {
-        server: PathBuf,
         /// `initdb`, `mariadb-install-db`, or the server itself.
         init: PathBuf,
-        /// What the server says of itself; caches are keyed by it.
+        server: PathBuf,
+        /// What the server says of itself; the initialised directory is keyed by it.
         version: String,
         flavour: Flavour,
     }
@@ -120,44 +123,55 @@ mod started {
         MySql,
     }
 
-    impl Binaries {
-        /// The first on `PATH`, else the newest that packages put somewhere.
-        fn find(bin: Option<&Path>, engine: Engine) -> Result<Self> {
-            if let Some(bin) = bin {
-                return Self::in_folder(bin, engine).ok_or_else(|| none(engine, &bin.display().to_string()));
-            }
-            let path = std::env::var_os("PATH").unwrap_or_default();
-            if let Some(found) = std::env::split_paths(&path).find_map(|bin| Self::in_folder(&bin, engine)) {
-                return Ok(found);
-            }
-            let patterns = if engine == Engine::Postgres { POSTGRES_FOLDERS } else { MYSQL_FOLDERS };
-            let installed = patterns.iter().flat_map(|pattern| matching(pattern));
-            installed
-                .filter_map(|bin| Self::in_folder(&bin, engine))
-                .max_by_key(|found| numbers(&found.version))
-                .ok_or_else(|| none(engine, &format!("PATH, {}", patterns.join(", "))))
+    /// The server's binary: the first on `PATH`, else the newest that packages put somewhere.
+    /// Looks at files only: every test process does this, and running one costs milliseconds.
+    fn server(bin: Option<&Path>, engine: Engine) -> Result<PathBuf> {
+        if let Some(bin) = bin {
+            return server_in(bin, engine).ok_or_else(|| none(engine, &bin.display().to_string()));
         }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        if let Some(found) = std::env::split_paths(&path).find_map(|bin| server_in(&bin, engine)) {
+            return Ok(found);
+        }
+        let patterns = if engine == Engine::Postgres { POSTGRES_FOLDERS } else { MYSQL_FOLDERS };
+        let installed = patterns.iter().flat_map(|pattern| matching(pattern));
+        installed
+            .filter_map(|bin| server_in(&bin, engine))
+            .max_by_key(|server| numbers(&server.display().to_string()))
+            .ok_or_else(|| none(engine, &format!("PATH, {}", patterns.join(", "))))
+    }
 
-        fn in_folder(bin: &Path, engine: Engine) -> Option<Self> {
-            let names: &[&str] =
-                if engine == Engine::Postgres { &["postgres"] } else { &["mariadbd", "mysqld"] };
-            let server = names.iter().map(|name| bin.join(name)).find(|file| file.is_file())?;
-            let output = Command::new(&server).arg("--version").stdin(Stdio::null()).output().ok()?;
-            let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-            if !output.status.success() || version.is_empty() {
-                return None;
+    fn server_in(bin: &Path, engine: Engine) -> Option<PathBuf> {
+        let names: &[&str] = if engine == Engine::Postgres { &["postgres"] } else { &["mariadbd", "mysqld"] };
+        let server = names.iter().map(|name| bin.join(name)).find(|file| file.is_file())?;
+        // A package of clients only may bring one without the other.
+        (engine != Engine::Postgres || bin.join("initdb").is_file()).then_some(server)
+    }
+
+    impl Binaries {
+        /// Asks the server what it is, and looks for what initialises it.
+        fn of(server: &Path, engine: Engine) -> Result<Self> {
+            let failed = |error| Error::system(format!("run {}", server.display()), error);
+            let output =
+                Command::new(server).arg("--version").stdin(Stdio::null()).output().map_err(failed)?;
+            if !output.status.success() {
+                let said = String::from_utf8_lossy(&output.stderr);
+                return Err(ended(&format!("{} --version failed", server.display()), &said));
             }
+            let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
             let flavour = match engine {
                 Engine::Postgres => Flavour::Postgres,
                 _ if version.contains("MariaDB") => Flavour::MariaDb,
                 _ => Flavour::MySql,
             };
+            let bin = server.parent().unwrap_or(Path::new("/"));
             let init = match flavour {
-                Flavour::Postgres => beside(bin, &["initdb"])?,
-                Flavour::MariaDb => beside(bin, &["mariadb-install-db", "mysql_install_db"])?,
-                Flavour::MySql => server.clone(),
+                Flavour::Postgres => Some(bin.join("initdb")),
+                Flavour::MariaDb => beside(bin, &["mariadb-install-db", "mysql_install_db"]),
+                Flavour::MySql => Some(server.to_owned()),
             };
-            Some(Self { server, init, version, flavour })
+            let init = init.ok_or_else(|| none(engine, &format!("{} and PATH", bin.display())))?;
+            Ok(Self { server: server.to_owned(), init, version, flavour })
         }
 
         /// Makes a data directory. On a failure the error is what the program said.
@@ -342,6 +356,16 @@ mod started {
         give(path, user)
     }
 
+    /// A new folder with a name that nobody else has.
+    fn new_folder(prefix: &str, parent: &Path, user: Option<User>) -> Result<PathBuf> {
+        let private = fs::Permissions::from_mode(0o700);
+        let made = tempfile::Builder::new().prefix(prefix).permissions(private).tempdir_in(parent);
+        let failed = |error| Error::system(format!("make a folder in {}", parent.display()), error);
+        let path = made.map_err(failed)?.keep();
+        give(&path, user)?;
+        Ok(path)
+    }
+
     fn give(path: &Path, user: Option<User>) -> Result<()> {
         let Some(user) = user else { return Ok(()) };
         std::os::unix::fs::chown(path, Some(user.id), Some(user.group))
@@ -351,7 +375,7 @@ mod started {
     // ---- starting
 
     async fn left_or_new(
-        binaries: Binaries,
+        server: PathBuf,
         engine: Engine,
         user: Option<User>,
         entry: &Entry,
@@ -375,11 +399,11 @@ mod started {
                 Err(_) => discard(entry, &folder),
             }
         }
-        start(binaries, engine, user, entry, origin, idle, connect).await
+        start(server, engine, user, entry, origin, idle, connect).await
     }
 
     async fn start(
-        binaries: Binaries,
+        server: PathBuf,
         engine: Engine,
         user: Option<User>,
         entry: &Entry,
@@ -393,6 +417,7 @@ mod started {
         let (cache, key) = (parent.join("initialised"), entry.key().to_owned());
         let launched = blocking(move || {
             make_folder(&cache, user)?;
+            let binaries = Binaries::of(&server, engine)?;
             let image = initialised(&binaries, &cache, user)?;
             launch(&binaries, engine, user, &parent, &key, &image, &idle)
         })
@@ -436,11 +461,15 @@ mod started {
         if data.is_dir() {
             return Ok(data);
         }
-        let half = cache.join("half");
-        remove(&half);
-        make_folder(&half, user)?;
-        let made = binaries.initialise(&half, user);
-        if let Err(error) = made {
+        // A name of its own: the program of a starter that was killed may be writing still.
+        for left in fs::read_dir(cache).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            let half = left.file_name().is_some_and(|name| name.to_string_lossy().starts_with(HALF));
+            if half && processes_of(&left).is_empty() {
+                remove(&left);
+            }
+        }
+        let half = new_folder(HALF, cache, user)?;
+        if let Err(error) = binaries.initialise(&half, user) {
             remove(&half);
             return Err(error);
         }
@@ -467,18 +496,10 @@ mod started {
         image: &Path,
         idle: &str,
     ) -> Result<Launched> {
-        let new = |prefix: &str, parent: &Path| {
-            let made = tempfile::Builder::new().prefix(prefix).tempdir_in(parent);
-            made.map(tempfile::TempDir::keep)
-                .map_err(|error| Error::system(format!("make a folder in {}", parent.display()), error))
-        };
-        let folder = new(&format!("{key}-"), parent)?;
-        give(&folder, user)?;
+        let folder = new_folder(&format!("{key}-"), parent, user)?;
         let sockets = if folder.as_os_str().len() + "/.s.PGSQL.5432.lock".len() > LONGEST_SOCKET {
             // DBTEST_DIR is too deep for a socket's path.
-            let short = new("dbtest-", Path::new("/tmp"))?;
-            give(&short, user)?;
-            short
+            new_folder("dbtest-", Path::new("/tmp"), user)?
         } else {
             folder.clone()
         };

@@ -142,12 +142,15 @@ impl Running {
     /// on dbtest's runtime.
     pub(crate) async fn session(&self, connect: &Connect) -> Result<Box<dyn Session>> {
         let found = self.session.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match found {
-            Some(session) => Ok(session),
-            None => reach(connect, &self.url, PATIENCE)
-                .await
-                .map_err(|error| Error::connect(&self.shown(), self.engine, error)),
+        if let Some(session) = found {
+            return Ok(session);
         }
+        let failed = |error| Error::connect(&self.shown(), self.engine, error);
+        let mut session = reach(connect, &self.url, PATIENCE).await.map_err(failed)?;
+        if !self.started && self.engine == Engine::Postgres {
+            session.execute(guard::MARK).await.map_err(failed)?;
+        }
+        Ok(session)
     }
 
     /// The server in a message: where it is and where it came from.
@@ -481,6 +484,33 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::NoServer);
             assert!(error.to_string().contains(&folder.path().display().to_string()), "{error}");
         }
+    }
+
+    /// Runs itself again in a process whose engine's address leads nowhere: a test can't change
+    /// its own environment.
+    #[cfg(all(unix, feature = "containers"))]
+    #[test]
+    fn an_absent_container_engine_is_named_at_once() {
+        const NOWHERE: &str = "unix:///nowhere/docker.sock";
+        if std::env::var("DOCKER_HOST").as_deref() == Ok(NOWHERE) {
+            let server = Server::container("postgres:17").into();
+            let error = runtime::block(async move { error(server, Engine::Postgres).await });
+            assert_eq!(error.kind(), ErrorKind::NoServer);
+            let text = error.to_string();
+            assert!(text.contains(NOWHERE) && text.contains("start Docker"), "{text}");
+            return;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let start = std::time::Instant::now();
+        let again = std::process::Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", "server::tests::an_absent_container_engine_is_named_at_once"])
+            .env("DOCKER_HOST", NOWHERE)
+            .env("DBTEST_DIR", folder.path())
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&again.stdout);
+        assert!(again.status.success() && said.contains("1 passed"), "{said}");
+        assert!(start.elapsed() < Duration::from_secs(10));
     }
 
     #[tokio::test]

@@ -29,7 +29,9 @@ pub(crate) struct Entry {
 }
 
 /// While it lives, no other process starts this server. The lock ends with its holder.
-pub(crate) struct Lock(File);
+pub(crate) struct Lock {
+    _held: File,
+}
 
 impl Entry {
     /// The entry whose identity is made of all these parts.
@@ -73,6 +75,27 @@ impl Entry {
         let _ = fs::remove_file(self.state_file());
     }
 
+    fn failure_file(&self) -> PathBuf {
+        self.folder.join(format!("{}.failed", self.key))
+    }
+
+    /// Tells this run's other processes that starting it failed, so that not every test waits
+    /// as long for the same. To be called under the lock.
+    pub(crate) fn remember_failure(&self, error: &Error) {
+        if let Ok(config) = config() {
+            // A failure that can't be remembered is met again.
+            let _ = fs::write(self.failure_file(), format!("{}\n{}", config.run, error.what()));
+        }
+    }
+
+    /// How starting it failed, if it did in this run. To be called under the lock.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        let text = fs::read_to_string(self.failure_file()).ok()?;
+        let (run, what) = text.split_once('\n')?;
+        let next = "correct what it says; the next run tries again";
+        (run == config().ok()?.run).then(|| Error::unavailable(what, next))
+    }
+
     /// Waits for the lock, however long another process takes to start this server.
     pub(crate) async fn lock(&self, what: &str) -> Result<Lock> {
         let path = self.folder.join(format!("{}.lock", self.key));
@@ -86,7 +109,7 @@ impl Entry {
             .await
             .map_err(io::Error::other)
             .flatten()
-            .map(Lock)
+            .map(|file| Lock { _held: file })
             .map_err(|error| Error::system(format!("lock {shown}"), error))
     }
 }
