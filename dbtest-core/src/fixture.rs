@@ -12,7 +12,7 @@ use crate::config::{Config, config};
 use crate::engine::{Engine, Places, postgres_schema};
 use crate::error::{Error, Result};
 use crate::ground::{Fill, Ground};
-use crate::server::{self, Connect, Server};
+use crate::server::{self, Connect, Running, Server};
 use crate::setup::{Action, Migrations, Setup, StepError, fingerprint};
 use crate::slot::Wanted;
 use crate::strategy::{Context, Strategy};
@@ -290,7 +290,8 @@ impl<B: Backend> Fixture<B> {
             ));
         }
         let connect = connect::<B>();
-        let places = places(&self.server, B::ENGINE, B::NAME, &connect, strategy.schemas()).await?;
+        let running = server::find(&self.server, B::ENGINE, &connect).await?;
+        let places = places(&running, B::NAME, &connect, strategy.schemas()).await?;
         if !places.copies() {
             for (name, text) in self.setup.texts() {
                 if let Some(statement) = sql::names_schema(&text, "public") {
@@ -311,7 +312,7 @@ impl<B: Backend> Fixture<B> {
             max_connections: config.max_connections.or(self.max_connections).unwrap_or(10),
             restart_identity: self.restart_identity,
         };
-        let context = Context { ground, engine: B::ENGINE, test, wanted };
+        let context = Context { ground, engine: B::ENGINE, test, wanted, origin: running.origin.clone() };
         let lease = strategy.acquire(&context).await?;
         Ok((lease, context, strategy))
     }
@@ -326,14 +327,13 @@ type Shared<T> = LazyLock<Mutex<HashMap<String, Arc<T>>>>;
 
 /// The places of a server, found once per process.
 async fn places(
-    server: &Server,
-    engine: Engine,
+    running: &Running,
     driver: &str,
     connect: &Connect,
     schemas: bool,
 ) -> Result<Arc<dyn Places>> {
     static ALL: Shared<OnceCell<Arc<dyn Places>>> = LazyLock::new(Mutex::default);
-    let running = server::find(server, engine, connect).await?;
+    let engine = running.engine;
     let schemas = schemas && engine == Engine::Postgres;
     let key = format!("{driver} {engine} {schemas} {}", running.url);
     let cell = {

@@ -123,6 +123,12 @@ impl<B: Backend> TestDb<B> {
         self.inner.as_ref().map_or("closed", |inner| &inner.place.name)
     }
 
+    /// Where the server came from: the variable that names its URL, `container postgres:18`,
+    /// `installed /usr/lib/postgresql/17/bin/postgres`.
+    pub fn origin(&self) -> &str {
+        self.inner.as_ref().map_or("closed", |inner| &inner.context.origin)
+    }
+
     /// The strategy's name.
     pub fn strategy(&self) -> &str {
         self.inner.as_ref().map_or("closed", |inner| inner.strategy.name())

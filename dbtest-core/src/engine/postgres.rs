@@ -29,7 +29,6 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// What one query tells about the server and the user.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
-    pub(crate) version: String,
     pub(crate) number: u32,
     pub(crate) superuser: bool,
     pub(crate) may_create: bool,
@@ -51,7 +50,6 @@ impl Facts {
             return Err(Error::too_old("Postgres", &hub.shown(), &version, "14"));
         }
         Ok(Self {
-            version,
             number,
             superuser: column(2) == "1",
             may_create: column(3) == "1",

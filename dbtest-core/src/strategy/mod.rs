@@ -116,6 +116,8 @@ pub struct Context {
     pub(crate) engine: Engine,
     pub(crate) test: String,
     pub(crate) wanted: Wanted,
+    /// Where the server came from: `DATABASE_URL`, `container postgres:18`.
+    pub(crate) origin: String,
 }
 
 impl Context {

@@ -186,7 +186,7 @@ pub(crate) async fn a_client_killed_in_a_slow_write_changes_nothing_for_the_next
     .await;
     victim.kill()?;
     victim.wait()?;
-    let (name, url) = reached?;
+    let (name, _) = reached?;
     ensure!(held.0.name() != name, "two processes were given the same place, {name}");
     // Not given back before: the next test of this process must look for a place on the server,
     // and finds the dead one's.
