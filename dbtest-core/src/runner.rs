@@ -31,10 +31,12 @@ pub struct Test {
 }
 
 impl Test {
-    /// A test on a current-thread runtime.
+    /// A test on a current-thread runtime. The name starts with its crate's, as `module_path!()`
+    /// gives it; what is shown is the rest, as the test harness shows it.
     pub fn new(name: impl Into<String>) -> Self {
+        let name = name.into();
         Self {
-            name: name.into(),
+            name: name.split_once("::").map_or_else(|| name.clone(), |(_, rest)| rest.to_owned()),
             package: "this crate".to_owned(),
             folder: None,
             workers: None,

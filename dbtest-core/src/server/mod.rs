@@ -494,7 +494,7 @@ mod tests {
         const NOWHERE: &str = "unix:///nowhere/docker.sock";
         if std::env::var("DOCKER_HOST").as_deref() == Ok(NOWHERE) {
             let server = Server::container("postgres:17").into();
-            let error = runtime::block(async move { error(server, Engine::Postgres).await });
+            let error = runtime::block(Box::pin(async move { error(server, Engine::Postgres).await }));
             assert_eq!(error.kind(), ErrorKind::NoServer);
             let text = error.to_string();
             assert!(text.contains(NOWHERE) && text.contains("start Docker"), "{text}");

@@ -5,3 +5,4 @@ mod bad_input;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod crash;
+mod manners;

@@ -1,0 +1,219 @@
+//! What a person sees when a test fails: read from real processes, which a test starts and tells
+//! to fail.
+
+use std::process::{Command, Output};
+
+/// What this process was told to do, if a test started it.
+const TOLD: &str = "DBTEST_TEST_MANNERS";
+
+fn told(what: &str) -> bool {
+    std::env::var(TOLD).is_ok_and(|told| told == what)
+}
+
+/// Runs one test of this executable in a process of its own.
+fn run(test: &str, what: &str, settings: &[(&str, &str)]) -> Output {
+    Command::new(std::env::current_exe().expect("this executable"))
+        .args(["--exact", test, "--test-threads=1"])
+        .env(TOLD, what)
+        .env("RUST_BACKTRACE", "0")
+        .envs(settings.iter().copied())
+        .output()
+        .expect("a child process")
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The lines that hold the words.
+fn lines<'a>(text: &'a str, words: &str) -> Vec<&'a str> {
+    text.lines().filter(|line| line.contains(words)).collect()
+}
+
+macro_rules! engine {
+    ($engine:ident, $backend:ident, $pool:ident, $folder:literal, $command:literal) => {
+        mod $engine {
+            use dbtest_sqlx::{$backend, Fixture, TestDb};
+            use sqlx::$pool;
+
+            use super::*;
+
+            fn name(test: &str) -> String {
+                format!("manners::{}::{test}", stringify!($engine))
+            }
+
+            async fn add(pool: &$pool) {
+                sqlx::query("INSERT INTO books (author_id, title) VALUES (1, 'Dune')")
+                    .execute(pool)
+                    .await
+                    .expect("a new book");
+            }
+
+            async fn count(pool: &$pool) -> i64 {
+                sqlx::query_scalar("SELECT COUNT(*) FROM books").fetch_one(pool).await.expect("a count")
+            }
+
+            #[dbtest_sqlx::test(migrations = $folder, require = "truncate")]
+            async fn told_under_truncate(pool: $pool) {
+                add(&pool).await;
+                assert_eq!(count(&pool).await, 1);
+                assert!(!told("fail"), "as told");
+                if told("leak") {
+                    std::mem::forget(pool.acquire().await.expect("a connection"));
+                }
+            }
+
+            #[dbtest_sqlx::test(migrations = $folder, require = "rollback")]
+            async fn told_under_rollback(pool: $pool) {
+                add(&pool).await;
+                assert_eq!(count(&pool).await, 1);
+                assert!(!told("fail"), "as told");
+                if told("starve") {
+                    let _first = pool.begin().await.expect("a transaction");
+                    pool.acquire().await.expect("a second connection");
+                }
+            }
+
+            #[dbtest_sqlx::test(migrations = $folder)]
+            async fn told_with_a_result(pool: $pool) -> Result<(), String> {
+                add(&pool).await;
+                if told("fail") { Err("as told".to_owned()) } else { Ok(()) }
+            }
+
+            #[dbtest_sqlx::test(migrations = $folder)]
+            async fn says_its_strategy(db: TestDb<$backend>) {
+                assert_eq!(count(db.handle()).await, 0);
+                assert!(!told("fail"), "it is {}", db.strategy());
+            }
+
+            /// Counts how often the setup ran, by lines in a file.
+            #[tokio::test]
+            async fn says_when_it_is_built() {
+                let fixture = Fixture::<$backend>::new().label("built").version("1").seed(|pool: $pool| async move {
+                    sqlx::query("CREATE TABLE built (x INT)").execute(&pool).await.map_err(|error| error.to_string())?;
+                    eprintln!("built once");
+                    Ok::<_, String>(())
+                });
+                let db = fixture.open().await.expect("a database");
+                sqlx::query("INSERT INTO built VALUES (1)").execute(db.handle()).await.expect("a row");
+                db.close().await.expect("closed");
+            }
+
+            #[test]
+            fn a_failed_test_says_how_to_open_its_database() {
+                for test in [name("told_under_truncate"), name("told_with_a_result")] {
+                    let output = run(&test, "fail", &[]);
+                    let text = text(&output);
+                    assert!(!output.status.success(), "{text}");
+                    assert!(text.contains("as told"), "the test's own failure is hidden: {text}");
+                    let commands = lines(&text, $command);
+                    assert_eq!(commands.len(), 1, "once: {text}");
+                    assert!(commands[0].contains("dbtest_"), "{text}");
+                    assert_eq!(lines(&text, "left its database for you").len(), 1, "{text}");
+                    assert!(text.contains("strategy truncate, setup "), "{text}");
+                }
+            }
+
+            #[test]
+            fn a_passed_test_says_nothing() {
+                let output = run(&name("told_under_truncate"), "nothing", &[]);
+                assert!(output.status.success());
+                assert_eq!(lines(&text(&output), "dbtest:"), Vec::<&str>::new());
+            }
+
+            #[test]
+            fn under_rollback_it_says_how_to_see_the_rows() {
+                let output = run(&name("told_under_rollback"), "fail", &[]);
+                let said = text(&output);
+                assert!(!output.status.success(), "{said}");
+                assert_eq!(lines(&said, "DBTEST_KEEP=1 cargo test told_under_rollback").len(), 1, "{said}");
+                assert_eq!(lines(&said, $command).len(), 0, "there is nothing to see: {said}");
+
+                let output = run(&name("told_under_rollback"), "fail", &[("DBTEST_KEEP", "1")]);
+                let said = text(&output);
+                assert_eq!(lines(&said, $command).len(), 1, "now there is: {said}");
+            }
+
+            #[test]
+            fn a_second_connection_under_rollback_is_explained() {
+                let output = run(&name("told_under_rollback"), "starve", &[]);
+                let said = text(&output);
+                assert!(!output.status.success(), "{said}");
+                assert_eq!(lines(&said, "a second was asked for while the first was in use").len(), 1, "{said}");
+                assert!(said.contains("use the strategy \"truncate\""), "{said}");
+            }
+
+            #[test]
+            fn a_leak_is_reported_with_the_tests_name() {
+                let output = run(&name("told_under_truncate"), "leak", &[("DBTEST_LEAKS", "warn")]);
+                assert!(output.status.success(), "{}", text(&output));
+                let output = run(&name("told_under_truncate"), "leak", &[("DBTEST_LEAKS", "fail")]);
+                let said = text(&output);
+                assert!(!output.status.success(), "{said}");
+                assert_eq!(lines(&said, "told_under_truncate leaked 1 connection of dbtest_").len(), 1, "{said}");
+            }
+
+            #[test]
+            fn the_environment_chooses_the_strategy() {
+                for word in ["rollback", "truncate", "template", "schema"] {
+                    let output = run(&name("says_its_strategy"), "fail", &[("DBTEST_STRATEGY", word)]);
+                    assert!(text(&output).contains(&format!("it is {word}")), "{}", text(&output));
+                }
+                let output = run(&name("says_its_strategy"), "fail", &[("DBTEST_STRATEGY", "magic")]);
+                assert!(text(&output).contains("rollback, truncate, template or schema"), "{}", text(&output));
+                // What a test requires it gets, and that is shown.
+                let output = run(&name("told_under_rollback"), "nothing", &[("DBTEST_STRATEGY", "template")]);
+                assert!(output.status.success());
+                assert_eq!(lines(&text(&output), "requires the strategy \"rollback\"").len(), 1);
+            }
+
+            #[test]
+            fn a_fresh_run_builds_the_template_again() {
+                let test = name("says_when_it_is_built");
+                let built = |settings: &[(&str, &str)]| {
+                    let output = Command::new(std::env::current_exe().expect("this executable"))
+                        .args(["--exact", "--nocapture", &test])
+                        .envs(settings.iter().copied())
+                        .output()
+                        .expect("a child process");
+                    assert!(output.status.success(), "{}", text(&output));
+                    lines(&text(&output), "built once").len()
+                };
+                built(&[]);
+                assert_eq!(built(&[]), 0, "it was there");
+                assert_eq!(built(&[("DBTEST_FRESH", "1")]), 1, "it was wanted anew");
+                assert_eq!(built(&[]), 0, "the old one is still right");
+            }
+        }
+    };
+}
+
+engine!(sqlite, SqlxSqlite, SqlitePool, "tests/it/migrations/sqlite", "sqlite3 ");
+engine!(postgres, SqlxPostgres, PgPool, "tests/it/migrations/postgres", "psql ");
+engine!(mysql, SqlxMySql, MySqlPool, "tests/it/migrations/mysql", "mysql -");
+
+/// No server can be had here: the environment names none, and only a URL may be tried.
+const NONE: &[(&str, &str)] =
+    &[("DBTEST_SERVER", "url"), ("DBTEST_POSTGRES_URL", ""), ("DBTEST_MYSQL_URL", ""), ("DATABASE_URL", "")];
+
+#[dbtest_sqlx::test(migrations = false)]
+async fn needs_a_server(pool: sqlx::PgPool) {
+    let one: i32 = sqlx::query_scalar("SELECT 1").fetch_one(&pool).await.expect("one");
+    assert_eq!(one, 1);
+}
+
+#[test]
+fn a_missing_server_fails_its_tests_and_skipping_is_asked_for_and_shown() {
+    let test = "manners::needs_a_server";
+    let output = run(test, "nothing", NONE);
+    let said = text(&output);
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("no Postgres server could be found or started. Tried:"), "{said}");
+    assert!(said.contains("next step: start Docker, or install Postgres"), "{said}");
+
+    let skipping: Vec<_> = NONE.iter().copied().chain([("DBTEST_SKIP_MISSING", "1")]).collect();
+    let output = run(test, "nothing", &skipping);
+    assert!(output.status.success(), "{}", text(&output));
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(lines(&stderr, "dbtest: skipped manners::needs_a_server").len(), 1, "{stderr}");
+}
