@@ -16,6 +16,8 @@
 
 mod backend;
 mod migrations;
+#[cfg(feature = "conformance")]
+mod probe;
 mod session;
 
 pub use backend::Rusqlite;

@@ -26,8 +26,7 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 
-use async_trait::async_trait;
-use dbtest_core::{Context, Engine, IsolationStrategy, Kept, Lease, Outcome, Promises, Result};
+use dbtest_core::{Context, Engine, IsolationStrategy, Kept, Lease, Outcome, Promises, Result, async_trait};
 
 /// Resets a slot and reuses it, as `truncate` does, but only for so many tests.
 #[derive(Debug)]

@@ -1,6 +1,8 @@
 //! rusqlite's own tests on dbtest. They block, so they open their databases with the blocking
 //! twins, and need no runtime.
 
+mod conformance;
+
 use custom_backend::Rusqlite;
 use dbtest_core::{ErrorKind, Fixture, Strategy, TestDb};
 use rusqlite::Connection;

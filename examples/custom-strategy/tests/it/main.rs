@@ -7,6 +7,10 @@ use custom_strategy::Retiring;
 use dbtest_sqlx::{Fixture, SqlxSqlite, Strategy, TestDb};
 use sqlx::SqlitePool;
 
+// dbtest's own suite, in one line: a module with a test per case, which proves what the strategy
+// promises.
+dbtest_sqlx::conformance!(conformance, SqlxSqlite, Strategy::custom(Retiring::after(2)));
+
 const SCHEMA: &str = "CREATE TABLE note (id INTEGER PRIMARY KEY AUTOINCREMENT, text TEXT NOT NULL);";
 
 /// A fixture whose slots no other test has: these tests look at the slots themselves.
