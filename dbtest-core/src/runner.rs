@@ -31,18 +31,21 @@ pub struct Test {
 }
 
 impl Test {
-    /// A test on a current-thread runtime. The name starts with its crate's, as `module_path!()`
-    /// gives it; what is shown is the rest, as the test harness shows it.
+    /// A test on a current-thread runtime, by the name that is shown.
     pub fn new(name: impl Into<String>) -> Self {
-        let name = name.into();
         Self {
-            name: name.split_once("::").map_or_else(|| name.clone(), |(_, rest)| rest.to_owned()),
+            name: name.into(),
             package: "this crate".to_owned(),
             folder: None,
             workers: None,
             paused: false,
             should_panic: false,
         }
+    }
+
+    /// The same, by its path from `module_path!()`: the harness shows it without the crate.
+    pub fn at(path: &str) -> Self {
+        Self::new(path.split_once("::").map_or(path, |(_, rest)| rest))
     }
 
     /// The crate's folder.

@@ -111,7 +111,7 @@ fn runner_test(
         }
     };
     Ok(quote! {
-        #adapter::runner::Test::new(::core::concat!(::core::module_path!(), "::", #text))
+        #adapter::runner::Test::at(::core::concat!(::core::module_path!(), "::", #text))
             .manifest_dir(::core::env!("CARGO_MANIFEST_DIR"))
             .package(::core::env!("CARGO_PKG_NAME"))
             #runtime

@@ -51,7 +51,7 @@ fn the_shortest_test_makes_one_call() {
             pool.acquire().await;
         }
         ::dbtest_sqlx::runner::run_unit(
-            ::dbtest_sqlx::runner::Test::new(
+            ::dbtest_sqlx::runner::Test::at(
                     ::core::concat!(::core::module_path!(), "::", "rows_are_gone"),
                 )
                 .manifest_dir(::core::env!("CARGO_MANIFEST_DIR"))
@@ -88,7 +88,7 @@ fn all_that_may_be_said_is_in_that_call() {
     pub fn f() -> ::std::process::ExitCode {
         async fn f(mut a: PgPool, #[allow(unused)] b: &mut SqlitePool) -> Result<(), Error> {}
         ::dbtest_sqlx::runner::run(
-            ::dbtest_sqlx::runner::Test::new(
+            ::dbtest_sqlx::runner::Test::at(
                     ::core::concat!(::core::module_path!(), "::", "f"),
                 )
                 .manifest_dir(::core::env!("CARGO_MANIFEST_DIR"))
@@ -133,7 +133,7 @@ fn a_blocking_test_has_no_runtime() {
     fn f() {
         fn f(connection: &mut PgConnection) -> () {}
         renamed::runner::run_blocking_unit(
-            renamed::runner::Test::new(::core::concat!(::core::module_path!(), "::", "f"))
+            renamed::runner::Test::at(::core::concat!(::core::module_path!(), "::", "f"))
                 .manifest_dir(::core::env!("CARGO_MANIFEST_DIR"))
                 .package(::core::env!("CARGO_PKG_NAME"))
                 .should_panic(),
