@@ -21,7 +21,8 @@ pub(crate) async fn session_settings_do_not_leak<B: Probe>(case: &Case<B>) -> Ch
             ("PRAGMA cache_size = -12345", "SELECT CAST(cache_size AS TEXT) AS v FROM pragma_cache_size")
         }
     };
-    let read = |answer: Option<&crate::conformance::Column>| answer.and_then(|column| column.first().cloned());
+    let read =
+        |answer: Option<&crate::conformance::Column>| answer.and_then(|column| column.first().cloned());
     let (before, during) = case
         .test(async |db| {
             // All over one connection, which is then the one that could reach the next test.
