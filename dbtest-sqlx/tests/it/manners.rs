@@ -33,7 +33,7 @@ fn lines<'a>(text: &'a str, words: &str) -> Vec<&'a str> {
 macro_rules! engine {
     ($engine:ident, $backend:ident, $pool:ident, $folder:literal, $command:literal) => {
         mod $engine {
-            use dbtest_sqlx::{$backend, Fixture, TestDb};
+            use dbtest_sqlx::{Fixture, TestDb, $backend};
             use sqlx::$pool;
 
             use super::*;
@@ -89,11 +89,15 @@ macro_rules! engine {
             /// Counts how often the setup ran, by lines in a file.
             #[tokio::test]
             async fn says_when_it_is_built() {
-                let fixture = Fixture::<$backend>::new().label("built").version("1").seed(|pool: $pool| async move {
-                    sqlx::query("CREATE TABLE built (x INT)").execute(&pool).await.map_err(|error| error.to_string())?;
-                    eprintln!("built once");
-                    Ok::<_, String>(())
-                });
+                let fixture =
+                    Fixture::<$backend>::new().label("built").version("1").seed(|pool: $pool| async move {
+                        sqlx::query("CREATE TABLE built (x INT)")
+                            .execute(&pool)
+                            .await
+                            .map_err(|error| error.to_string())?;
+                        eprintln!("built once");
+                        Ok::<_, String>(())
+                    });
                 let db = fixture.open().await.expect("a database");
                 sqlx::query("INSERT INTO built VALUES (1)").execute(db.handle()).await.expect("a row");
                 db.close().await.expect("closed");
@@ -139,7 +143,11 @@ macro_rules! engine {
                 let output = run(&name("told_under_rollback"), "starve", &[]);
                 let said = text(&output);
                 assert!(!output.status.success(), "{said}");
-                assert_eq!(lines(&said, "a second was asked for while the first was in use").len(), 1, "{said}");
+                assert_eq!(
+                    lines(&said, "a second was asked for while the first was in use").len(),
+                    1,
+                    "{said}"
+                );
                 assert!(said.contains("use the strategy \"truncate\""), "{said}");
             }
 
@@ -150,7 +158,11 @@ macro_rules! engine {
                 let output = run(&name("told_under_truncate"), "leak", &[("DBTEST_LEAKS", "fail")]);
                 let said = text(&output);
                 assert!(!output.status.success(), "{said}");
-                assert_eq!(lines(&said, "told_under_truncate leaked 1 connection of dbtest_").len(), 1, "{said}");
+                assert_eq!(
+                    lines(&said, "told_under_truncate leaked 1 connection of dbtest_").len(),
+                    1,
+                    "{said}"
+                );
             }
 
             #[test]
@@ -160,7 +172,11 @@ macro_rules! engine {
                     assert!(text(&output).contains(&format!("it is {word}")), "{}", text(&output));
                 }
                 let output = run(&name("says_its_strategy"), "fail", &[("DBTEST_STRATEGY", "magic")]);
-                assert!(text(&output).contains("rollback, truncate, template or schema"), "{}", text(&output));
+                assert!(
+                    text(&output).contains("rollback, truncate, template or schema"),
+                    "{}",
+                    text(&output)
+                );
                 // What a test requires it gets, and that is shown.
                 let output = run(&name("told_under_rollback"), "nothing", &[("DBTEST_STRATEGY", "template")]);
                 assert!(output.status.success());
