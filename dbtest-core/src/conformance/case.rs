@@ -181,11 +181,13 @@ impl<B: Probe> Case<B> {
         F: AsyncFnOnce(TestDb<B>) -> Result<(), String> + Send,
     {
         let fixture = self.fixture();
+        // The runner expects a path that starts with its crate.
+        let test = Test::new(format!("crate::{test}"));
         let outcome = std::thread::scope(|scope| {
             scope
                 .spawn(move || {
                     std::panic::catch_unwind(AssertUnwindSafe(|| {
-                        runner::run(Test::new(test), (fixture,), async |(db,)| Ok(db), body)
+                        runner::run(test, (fixture,), async |(db,)| Ok(db), body)
                     }))
                 })
                 .join()

@@ -263,24 +263,13 @@ impl Places for Databases {
     }
 
     async fn destroy(&self, name: &Name) -> Result<bool> {
-        let exists = format!("SELECT 1 FROM pg_database WHERE datname = {}", literal(&name.to_string()));
-        if self.hub.query("look for a database", &exists).await?.is_empty() {
-            return Ok(true);
+        // Two who close and drop one database at the same time get errors from the catalogue.
+        let turn = hold(&self.hub, &format!("drop:{name}"), true).await?;
+        let destroyed = self.destroy_alone(name).await;
+        if let Some(turn) = turn {
+            turn.release().await;
         }
-        // From here on nobody can lease it; whoever leased it just now keeps it.
-        self.run("close a database", &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await?;
-        let leased = format!(
-            "SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE d.datname = {} \
-             AND l.locktype = 'advisory' AND l.granted AND l.classid = {LOCK}::bigint::oid AND l.objsubid = 2",
-            literal(&name.to_string())
-        );
-        if !self.hub.query("look for a lease", &leased).await?.is_empty() {
-            self.run("open a database", &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await?;
-            return Ok(false);
-        }
-        self.quiesce(name).await?;
-        self.run("drop a database", &format!("DROP DATABASE IF EXISTS {name}")).await?;
-        Ok(true)
+        destroyed
     }
 
     fn sandbox(&self, _name: &Name) -> Result<Sandbox> {
@@ -304,6 +293,34 @@ impl Places for Databases {
 }
 
 impl Databases {
+    async fn destroy_alone(&self, name: &Name) -> Result<bool> {
+        let state = format!(
+            "SELECT (datconnlimit = -2)::int FROM pg_database WHERE datname = {}",
+            literal(&name.to_string())
+        );
+        let rows = self.hub.query("look for a database", &state).await?;
+        let Some(invalid) = scalar(&rows) else { return Ok(true) };
+        // One whose dropping was interrupted is invalid: nothing can be done but to drop it.
+        if invalid == "0" {
+            // From here on nobody can lease it; whoever leased it just now keeps it.
+            let close = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false");
+            self.run("close a database", &close).await?;
+            let leased = format!(
+                "SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE d.datname = {} \
+                 AND l.locktype = 'advisory' AND l.granted AND l.classid = {LOCK}::bigint::oid AND l.objsubid = 2",
+                literal(&name.to_string())
+            );
+            if !self.hub.query("look for a lease", &leased).await?.is_empty() {
+                let open = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true");
+                self.run("open a database", &open).await?;
+                return Ok(false);
+            }
+            self.quiesce(name).await?;
+        }
+        self.run("drop a database", &format!("DROP DATABASE IF EXISTS {name}")).await?;
+        Ok(true)
+    }
+
     /// What `CREATE DATABASE … TEMPLATE` does not copy: settings and grants of the database.
     async fn left_behind(&self, name: &Name) -> Result<Vec<String>> {
         let sql = format!(

@@ -6,3 +6,5 @@ mod bad_input;
 mod conformance;
 mod crash;
 mod manners;
+#[cfg(feature = "conformance")]
+mod teeth;

@@ -14,7 +14,7 @@ fn note(text: &str) -> Op {
 }
 
 pub(crate) async fn a_panic_cleans_up<B: Probe>(case: &Case<B>) -> Checked {
-    let _alone = super::keep::alone()?;
+    let _alone = super::keep::alone(case).await?;
     let ran = case.ran(&case.test, async |mut db| {
         let wrote = B::run(db.handle_mut(), &[note("left behind")]).await;
         panic!("on purpose: {wrote:?}");
@@ -29,7 +29,7 @@ pub(crate) async fn a_panic_cleans_up<B: Probe>(case: &Case<B>) -> Checked {
 }
 
 pub(crate) async fn an_early_return_cleans_up<B: Probe>(case: &Case<B>) -> Checked {
-    let _alone = super::keep::alone()?;
+    let _alone = super::keep::alone(case).await?;
     let ran = case.ran(&case.test, async |mut db| {
         // In the middle of a transaction.
         let ops = [note("left behind"), Op::execute("no such statement")];

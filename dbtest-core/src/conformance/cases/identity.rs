@@ -14,11 +14,11 @@ async fn next_author<B: Probe>(db: &mut Db<B>, name: &str) -> Checked<u64> {
 /// The values that three tests in a row get first.
 async fn firsts<B: Probe>(case: &Case<B>, fixture: &Fixture<B>) -> Checked<Vec<u64>> {
     let mut firsts = Vec::new();
-    for _ in 0..3 {
+    for round in 1..=3 {
         let first = case
             .test_of(fixture.clone(), async |db| {
-                let first = next_author(db, "first").await?;
-                let second = next_author(db, "second").await?;
+                let first = next_author(db, &format!("first {round}")).await?;
+                let second = next_author(db, &format!("second {round}")).await?;
                 ensure!(second > first, "identity values run backwards: {first}, {second}");
                 Ok(first)
             })

@@ -1,16 +1,21 @@
 //! What is kept for a person to look at.
 
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 
 use crate::conformance::case::{Case, Checked, Ran, ensure, until};
 use crate::conformance::probe::{Op, Probe};
 use crate::conformance::schema;
 
-/// Only a handful of places is kept on a server, so cases that look at kept ones take turns,
-/// in all processes.
-pub(super) fn alone() -> Checked<File> {
-    let path = std::env::temp_dir().join("dbtest-conformance-kept.lock");
+/// Only a handful of places is kept on a server, so cases that look at kept ones take turns
+/// there, in all processes.
+pub(super) async fn alone<B: Probe>(case: &Case<B>) -> Checked<File> {
+    // What is left of a URL without the place's name is the server.
+    let server = case.test(async |db| Ok(db.0.url().replace(db.0.name(), ""))).await?;
+    let mut hasher = DefaultHasher::new();
+    server.hash(&mut hasher);
+    let path = std::env::temp_dir().join(format!("dbtest-conformance-{:016x}.lock", hasher.finish()));
     let file = File::options().create(true).truncate(false).write(true).open(path)?;
     file.lock()?;
     Ok(file)
@@ -33,7 +38,7 @@ fn notes<B: Probe>() -> String {
 }
 
 pub(crate) async fn a_failed_test_keeps_its_place<B: Probe>(case: &Case<B>) -> Checked {
-    let _alone = alone()?;
+    let _alone = alone(case).await?;
     let url = failing(case, &case.test, "evidence").await?;
     let released = case.released(&case.test).await?;
     if case.promises.keeps {
@@ -61,7 +66,7 @@ pub(crate) async fn a_failed_test_keeps_its_place<B: Probe>(case: &Case<B>) -> C
 }
 
 pub(crate) async fn only_the_latest_failure_of_a_test_is_kept<B: Probe>(case: &Case<B>) -> Checked {
-    let _alone = alone()?;
+    let _alone = alone(case).await?;
     let first = failing(case, &case.test, "first").await?;
     let second = failing(case, &case.test, "second").await?;
     if !case.promises.keeps {
@@ -79,7 +84,7 @@ pub(crate) async fn only_the_latest_failure_of_a_test_is_kept<B: Probe>(case: &C
 }
 
 pub(crate) async fn a_test_may_keep_its_place<B: Probe>(case: &Case<B>) -> Checked {
-    let _alone = alone()?;
+    let _alone = alone(case).await?;
     let url = case
         .test(async |db| {
             db.execute("INSERT INTO keyless VALUES ('evidence')").await?;
