@@ -181,8 +181,7 @@ impl<B: Probe> Case<B> {
         F: AsyncFnOnce(TestDb<B>) -> Result<(), String> + Send,
     {
         let fixture = self.fixture();
-        // The runner expects a path that starts with its crate.
-        let test = Test::new(format!("crate::{test}"));
+        let test = Test::new(test);
         let outcome = std::thread::scope(|scope| {
             scope
                 .spawn(move || {
