@@ -153,6 +153,18 @@ impl<B: Backend> TestDb<B> {
         }
     }
 
+    /// Ends the test database as after a test that failed: the place is kept, and the command
+    /// that opens it printed.
+    ///
+    /// # Errors
+    /// The place could not be kept.
+    pub async fn close_failed(mut self) -> Result<()> {
+        match self.inner.take() {
+            Some(inner) => inner.end(Ended { passed: false, ..Ended::passed() }).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// The blocking twin of [`close`](TestDb::close).
     ///
     /// # Errors

@@ -14,7 +14,7 @@
 //! A backend implements [`Probe`](crate::Probe); then one line makes a module with one named
 //! `#[test]` per case:
 //!
-//! ```ignore
+//! ```text
 //! dbtest_core::conformance!(truncate, MyBackend, dbtest_core::Strategy::Truncate);
 //! dbtest_core::conformance!(my_strategy, MyBackend, dbtest_core::Strategy::custom(MyStrategy));
 //! ```

@@ -251,7 +251,16 @@ impl Places for Files {
             return Ok(None);
         }
         let session = self.hub.open(self.url(name)).await?;
-        let mut slot = Slot { name: name.to_string(), session, version: None, _lock: lock };
+        let mut slot = Slot {
+            name: name.to_string(),
+            hub: Arc::clone(&self.hub),
+            url: self.url(name),
+            template: self.path(&Name::template(name.fingerprint()), "db"),
+            file: self.path(name, "db"),
+            session: Some(session),
+            version: None,
+            _lock: lock,
+        };
         // Only the first to lease a copy knows that nobody wrote to it.
         if std::fs::remove_file(self.path(name, "fresh")).is_ok() {
             slot.version = slot.data_version().await?;
@@ -325,19 +334,48 @@ impl Hold for Held {
 #[derive(Debug)]
 struct Slot {
     name: String,
-    session: Box<dyn Session>,
+    hub: Arc<Hub>,
+    url: String,
+    template: PathBuf,
+    file: PathBuf,
+    session: Option<Box<dyn Session>>,
     /// SQLite's own count of what other connections committed, when the file was clean.
     version: Option<String>,
     _lock: File,
 }
 
 impl Slot {
+    /// Puts a copy of the template in the file's place. Every connection to it is closed, ours
+    /// first: an open file must not be unlinked.
+    async fn copy_anew(&mut self) -> Result<()> {
+        if let Some(session) = self.session.take() {
+            session.close().await;
+        }
+        let (template, file) = (self.template.clone(), self.file.clone());
+        blocking(move || {
+            for extension in ["db", "db-wal", "db-shm", "db-journal"] {
+                let path = file.with_extension(extension);
+                match std::fs::remove_file(&path) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(Error::system(format!("remove {}", path.display()), error));
+                    }
+                    _ => {}
+                }
+            }
+            std::fs::copy(&template, &file)
+                .map(drop)
+                .map_err(|error| Error::system(format!("copy the template {}", template.display()), error))
+        })
+        .await?;
+        self.session = Some(self.hub.open(self.url.clone()).await?);
+        self.version = self.data_version().await?;
+        Ok(())
+    }
+
     async fn data_version(&mut self) -> Result<Option<String>> {
-        let rows = self
-            .session
-            .query("PRAGMA data_version")
-            .await
-            .map_err(|error| Error::cleanup(&self.name, error))?;
+        let Some(session) = &mut self.session else { return Ok(None) };
+        let rows =
+            session.query("PRAGMA data_version").await.map_err(|error| Error::cleanup(&self.name, error))?;
         Ok(scalar(&rows).map(str::to_owned))
     }
 }
@@ -348,15 +386,17 @@ impl Attached for Slot {
         if how.leaked > 0 {
             return Ok(Settled::Rebuild("a connection to it is still open".to_owned()));
         }
-        // Copying the file anew is cheaper than finding out what changed in it.
         let now = self.data_version().await?;
-        if self.version.is_some() && self.version == now {
-            return Ok(Settled::Clean);
+        if self.version.is_none() || self.version != now {
+            // Cheaper than finding out what changed in it.
+            self.copy_anew().await?;
         }
-        Ok(Settled::Rebuild("it was written to".to_owned()))
+        Ok(Settled::Clean)
     }
 
     async fn detach(self: Box<Self>) {
-        self.session.close().await;
+        if let Some(session) = self.session {
+            session.close().await;
+        }
     }
 }

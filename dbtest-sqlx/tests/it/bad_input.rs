@@ -195,6 +195,22 @@ mod postgres {
         db.close().await.expect("closed");
     }
 
+    /// The old one can only be had as a container, so where this server is one.
+    #[tokio::test]
+    async fn only_a_server_that_is_new_enough_is_used() {
+        let db = empty().await;
+        let version: String =
+            sqlx::query_scalar("SHOW server_version_num").fetch_one(db.handle()).await.expect("a version");
+        assert!(version.parse::<u32>().expect("a number") >= 140_000, "{version}");
+        let container = db.origin().starts_with("container");
+        db.close().await.expect("closed");
+        if container {
+            let fixture = Fixture::<SqlxPostgres>::new().empty().server(Server::container("postgres:13"));
+            let words = ["is Postgres 13", "needs 14 or newer", "upgrade it"];
+            refused(fixture, ErrorKind::Version, &words).await;
+        }
+    }
+
     #[tokio::test]
     async fn a_schema_in_a_migration_under_schema_per_worker() {
         let fixture = Fixture::<SqlxPostgres>::new()

@@ -52,7 +52,7 @@ fn kill(mut child: Child) {
 
 macro_rules! engine {
     ($engine:ident, $backend:ident, $pool:ident, $folder:literal, $places:expr) => {
-        mod $engine {
+        pub(crate) mod $engine {
             use dbtest_sqlx::{Fixture, Strategy, TestDb, $backend};
             use sqlx::$pool;
 
@@ -80,6 +80,10 @@ macro_rules! engine {
                         }
                     })
                     .strategy(strategy)
+            }
+
+            pub(crate) async fn places(url: String) -> Vec<String> {
+                $places(url).await
             }
 
             async fn dirty(db: &TestDb<$backend>) {
@@ -149,7 +153,7 @@ macro_rules! engine {
                 // process sweeps first, so one is started and ended.
                 let child = start(&test, "body", folder.path());
                 let db = fixture(&apart, strategy).open().await.expect("a database");
-                let places: Vec<String> = $places(db.url().to_owned()).await;
+                let places = places(db.url().to_owned()).await;
                 let fingerprint = db.name().split('_').nth(2).expect("a fingerprint").to_owned();
                 let ours: Vec<_> = places.iter().filter(|name| name.contains(&fingerprint)).collect();
                 db.close().await.expect("closed");
