@@ -377,7 +377,8 @@ fn ground<B: Backend>(
     if let Some(ground) = all.get(&key) {
         return Arc::clone(ground);
     }
-    let identity = setup.identity(&format!("{label} {salt}"));
+    // Fresh ones must not count as newer versions of the one that the next run wants again.
+    let identity = setup.identity(&format!("{label} {salt}{}", if config.fresh { " fresh" } else { "" }));
     let made = make(fingerprint, label, identity);
     all.insert(key, Arc::clone(&made));
     made
