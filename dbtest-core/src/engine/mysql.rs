@@ -111,12 +111,13 @@ impl Databases {
     async fn quiesce(&self, name: &Name) -> Result<()> {
         let mut lent = self.hub.session().await?;
         let deadline = Instant::now() + PATIENCE;
+        let mut others = Others::default();
         loop {
             let rows = lent.query("list the connections of a database", &others_sql(name)).await?;
             if rows.is_empty() {
                 return Ok(());
             }
-            for id in ids(&rows) {
+            for id in others.to_kill(&rows) {
                 // It may have ended by itself since.
                 let _ = lent.try_query(&format!("KILL {id}")).await;
             }
@@ -335,15 +336,45 @@ fn column_of(rows: Rows, column: usize) -> Vec<String> {
     rows.into_iter().filter_map(|row| row.into_iter().nth(column).flatten()).collect()
 }
 
-fn ids(rows: &Rows) -> impl Iterator<Item = u64> + '_ {
-    rows.iter().filter_map(|row| row.first()?.as_deref()?.parse().ok())
-}
-
 fn others_sql(name: &Name) -> String {
     format!(
-        "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = {} AND ID <> CONNECTION_ID()",
+        "SELECT ID, COMMAND = 'Sleep', COALESCE(INFO LIKE '%information\\_schema%', 0) \
+         FROM information_schema.PROCESSLIST WHERE DB = {} AND ID <> CONNECTION_ID()",
         literal(&name.to_string())
     )
+}
+
+/// The connections to a database, as one poll after the other sees them.
+///
+/// While MariaDB answers a query of information_schema it walks through the views of all
+/// databases, and shows each in turn as that connection's own. To kill it then would be to kill
+/// another test; so a connection that is at work must stay where it is seen for a while.
+#[derive(Debug, Default)]
+struct Others(std::collections::HashMap<u64, u32>);
+
+impl Others {
+    /// Polls, a millisecond apart, until a connection at work is believed to belong here.
+    const SEEN: u32 = 5;
+    /// The same for one whose statement names information_schema.
+    const SEEN_IN_CATALOGUE: u32 = 1_000;
+
+    /// Which to kill, after `rows` of [`others_sql`].
+    fn to_kill(&mut self, rows: &Rows) -> Vec<u64> {
+        let mut seen = std::collections::HashMap::new();
+        let mut kill = Vec::new();
+        for row in rows {
+            let cell = |at: usize| row.get(at).and_then(|cell| cell.as_deref());
+            let Some(id) = cell(0).and_then(|id| id.parse().ok()) else { continue };
+            let times = self.0.get(&id).copied().unwrap_or(0) + 1;
+            let enough = if cell(2) == Some("1") { Self::SEEN_IN_CATALOGUE } else { Self::SEEN };
+            if cell(1) == Some("1") || times >= enough {
+                kill.push(id);
+            }
+            seen.insert(id, times);
+        }
+        self.0 = seen;
+        kill
+    }
 }
 
 /// One number over the whole schema: it differs after any DDL that changed something.
@@ -715,12 +746,13 @@ impl fmt::Debug for Slot {
 impl Slot {
     async fn quiet(&mut self) -> Result<(), DbError> {
         let deadline = Instant::now() + PATIENCE;
+        let mut others = Others::default();
         loop {
             let rows = self.session.query(&others_sql(&self.name)).await?;
             if rows.is_empty() {
                 return Ok(());
             }
-            for id in ids(&rows) {
+            for id in others.to_kill(&rows) {
                 let _ = self.session.execute(&format!("KILL {id}")).await;
             }
             if Instant::now() > deadline {
@@ -827,6 +859,22 @@ impl Attached for Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_that_only_passes_by_is_not_killed() {
+        let row = |id: &str, idle: &str, catalogue: &str| {
+            [id, idle, catalogue].into_iter().map(|cell| Some(cell.to_owned())).collect::<Vec<_>>()
+        };
+        let mut others = Others::default();
+        assert_eq!(others.to_kill(&vec![row("1", "1", "0"), row("2", "0", "0")]), [1], "idle ones at once");
+        for _ in 2..Others::SEEN {
+            assert!(others.to_kill(&vec![row("2", "0", "0"), row("3", "0", "1")]).is_empty());
+        }
+        assert_eq!(others.to_kill(&vec![row("2", "0", "0"), row("3", "0", "1")]), [2], "one that stays");
+        // Elsewhere for one poll: it begins anew.
+        assert!(others.to_kill(&vec![row("3", "0", "1")]).is_empty());
+        assert!(others.to_kill(&vec![row("2", "0", "0")]).is_empty());
+    }
 
     #[test]
     fn the_version_tells_the_server() {
