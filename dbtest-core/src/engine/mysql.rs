@@ -117,7 +117,7 @@ impl Databases {
             if rows.is_empty() {
                 return Ok(());
             }
-            for id in others.to_kill(&rows) {
+            for id in others.overstaying(&rows) {
                 // It may have ended by itself since.
                 let _ = lent.try_query(&format!("KILL {id}")).await;
             }
@@ -359,7 +359,7 @@ impl Others {
     const SEEN_IN_CATALOGUE: u32 = 1_000;
 
     /// Which to kill, after `rows` of [`others_sql`].
-    fn to_kill(&mut self, rows: &Rows) -> Vec<u64> {
+    fn overstaying(&mut self, rows: &Rows) -> Vec<u64> {
         let mut seen = std::collections::HashMap::new();
         let mut kill = Vec::new();
         for row in rows {
@@ -752,7 +752,7 @@ impl Slot {
             if rows.is_empty() {
                 return Ok(());
             }
-            for id in others.to_kill(&rows) {
+            for id in others.overstaying(&rows) {
                 let _ = self.session.execute(&format!("KILL {id}")).await;
             }
             if Instant::now() > deadline {
@@ -866,14 +866,18 @@ mod tests {
             [id, idle, catalogue].into_iter().map(|cell| Some(cell.to_owned())).collect::<Vec<_>>()
         };
         let mut others = Others::default();
-        assert_eq!(others.to_kill(&vec![row("1", "1", "0"), row("2", "0", "0")]), [1], "idle ones at once");
+        assert_eq!(
+            others.overstaying(&vec![row("1", "1", "0"), row("2", "0", "0")]),
+            [1],
+            "idle ones at once"
+        );
         for _ in 2..Others::SEEN {
-            assert!(others.to_kill(&vec![row("2", "0", "0"), row("3", "0", "1")]).is_empty());
+            assert!(others.overstaying(&vec![row("2", "0", "0"), row("3", "0", "1")]).is_empty());
         }
-        assert_eq!(others.to_kill(&vec![row("2", "0", "0"), row("3", "0", "1")]), [2], "one that stays");
+        assert_eq!(others.overstaying(&vec![row("2", "0", "0"), row("3", "0", "1")]), [2], "one that stays");
         // Elsewhere for one poll: it begins anew.
-        assert!(others.to_kill(&vec![row("3", "0", "1")]).is_empty());
-        assert!(others.to_kill(&vec![row("2", "0", "0")]).is_empty());
+        assert!(others.overstaying(&vec![row("3", "0", "1")]).is_empty());
+        assert!(others.overstaying(&vec![row("2", "0", "0")]).is_empty());
     }
 
     #[test]
