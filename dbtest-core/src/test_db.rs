@@ -214,6 +214,8 @@ impl<B: Backend> Inner<B> {
         };
         let test = self.context.test().to_owned();
         let leaked = finished.leaked;
+        // Whoever lost the connection is told that, and not that a second one was wanted.
+        let lost = matches!(finished.boundary, Boundary::Broken(_));
         let outcome = Outcome {
             passed,
             keep: keep || !passed,
@@ -228,7 +230,7 @@ impl<B: Backend> Inner<B> {
             let what = if leaked == 1 { "1 connection".to_owned() } else { format!("{leaked} connections") };
             eprintln!("dbtest: {test} leaked {what} of {}; dbtest ended what was left", self.place.name);
         }
-        if !passed && sandboxed && starved::<B>(&ended) {
+        if !passed && sandboxed && !lost && starved::<B>(&ended) {
             eprintln!(
                 "dbtest: the handle of {test} has one connection (strategy {}), and a second was asked for while \
                  the first was in use: a transaction was open, or a connection held, when the pool timed out. \
@@ -236,8 +238,7 @@ impl<B: Backend> Inner<B> {
                 self.strategy.name()
             );
         }
-        let kept = kept?;
-        if let Some(kept) = &kept {
+        if let Ok(Some(kept)) = &kept {
             eprintln!(
                 "dbtest: {test} (strategy {}, setup {}) left its database for you:\n  {}",
                 self.strategy.name(),
@@ -253,6 +254,7 @@ impl<B: Backend> Inner<B> {
                 test.rsplit("::").next().unwrap_or(&test)
             );
         }
+        let kept = kept?;
         if leaked > 0 && config.leaks_fail && passed {
             return Err(Error::leaked(&test, leaked));
         }

@@ -32,6 +32,7 @@ watch() {
 ///
 /// Arguments: the server's port in hexadecimal, seconds or `never`, the signal that ends the
 /// server fast, then the entrypoint's arguments.
+#[cfg(any(test, feature = "containers"))]
 pub(crate) const CONTAINER: &str = concat!(
     r#"port=$1 idle=$2 signal=$3
 shift 3

@@ -47,8 +47,9 @@ impl IsolationStrategy for TransactionRollback {
         // Whatever happened, the slot is checked and put back before anybody else has it.
         let intact = outcome.finished.boundary == Boundary::Intact;
         let recycled = claim.recycle(outcome.finished.leaked, intact).await;
-        // A failed test says itself what is wrong.
-        if outcome.passed {
+        // A failed test may well have failed because of it. That nobody could ask is news only for
+        // a test that passed.
+        if outcome.passed || outcome.finished.boundary != Boundary::Unknown {
             context.boundary(&place, outcome)?;
         }
         recycled.map(|()| None)
