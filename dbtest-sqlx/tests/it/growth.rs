@@ -68,11 +68,12 @@ macro_rules! engine {
                 assert!(first > 0, "the places of {name} are not found");
                 suite().await;
                 suite().await;
-                // What must go is dropped in the background.
+                // What must go is dropped in the background. One more is the kept failure, which other
+                // tests' failures may have pushed out of the first count; two runs that grow add two.
                 let deadline = Instant::now() + Duration::from_secs(20);
                 loop {
                     let third = places(&url, &name).await;
-                    if third <= first {
+                    if third <= first + 1 {
                         break;
                     }
                     assert!(Instant::now() < deadline, "{first} places grew to {third}");
