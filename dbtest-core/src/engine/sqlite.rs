@@ -250,19 +250,20 @@ impl Places for Files {
             let _ = std::fs::remove_file(&path);
             return Ok(None);
         }
-        let session = self.hub.open(self.url(name)).await?;
         let mut slot = Slot {
             name: name.to_string(),
             hub: Arc::clone(&self.hub),
             url: self.url(name),
             template: self.path(&Name::template(name.fingerprint()), "db"),
             file: self.path(name, "db"),
-            session: Some(session),
+            session: None,
             version: None,
             _lock: lock,
         };
-        // Only the first to lease a copy knows that nobody wrote to it.
+        // Only the first to lease a copy knows that nobody wrote to it. Any other copies it anew
+        // before anything opens it: its last holder may have died in the middle of copying.
         if std::fs::remove_file(self.path(name, "fresh")).is_ok() {
+            slot.session = Some(self.hub.open(self.url(name)).await?);
             slot.version = slot.data_version().await?;
         }
         Ok(Some(Box::new(slot)))
