@@ -230,12 +230,10 @@ impl Places for Databases {
         let mut sql = slot_sql(SLOT_SQL, META, mine, others, true);
         sql.push_str(&slot_sql(include_str!("postgres_database.sql"), META, mine, others, true));
         let digest = if self.facts.superuser { "NULL" } else { "_dbtest.digest()" };
+        sql.push_str(&format!("INSERT INTO _dbtest.state VALUES (_dbtest.settings(), {digest});\n"));
         if self.facts.superuser {
             // Last, or they would see this very script as a change.
-            sql.push_str(&format!("INSERT INTO _dbtest.state VALUES (_dbtest.settings(), {digest});\n"));
             sql.push_str(&slot_sql(include_str!("postgres_events.sql"), META, mine, others, true));
-        } else {
-            sql.push_str(&format!("INSERT INTO _dbtest.state VALUES (_dbtest.settings(), {digest});\n"));
         }
         let mut session = self.hub.open(self.url(name)).await?;
         let result = session.execute(&sql).await;

@@ -96,6 +96,22 @@ pub struct Lease {
     pub claim: Claim,
 }
 
+impl Lease {
+    /// Keeps the place if the outcome says so, else makes it clean for the next test: how every
+    /// strategy ends whose tests commit for real.
+    async fn keep_or_recycle(
+        self,
+        context: &Context,
+        strategy: &str,
+        outcome: &Outcome,
+    ) -> Result<Option<Kept>> {
+        if outcome.keep {
+            return self.claim.keep(context.test(), strategy).await.map(Some);
+        }
+        self.claim.recycle(outcome.finished.leaked, false).await.map(|()| None)
+    }
+}
+
 /// How a test ended.
 #[derive(Clone, Debug)]
 pub struct Outcome {

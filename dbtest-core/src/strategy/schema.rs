@@ -37,9 +37,6 @@ impl IsolationStrategy for SchemaPerWorker {
     }
 
     async fn release(&self, context: &Context, lease: Lease, outcome: &Outcome) -> Result<Option<Kept>> {
-        if outcome.keep {
-            return lease.claim.keep(context.test(), self.name()).await.map(Some);
-        }
-        lease.claim.recycle(outcome.finished.leaked, false).await.map(|()| None)
+        lease.keep_or_recycle(context, self.name(), outcome).await
     }
 }

@@ -30,10 +30,7 @@ impl IsolationStrategy for TemplateClone {
     }
 
     async fn release(&self, context: &Context, lease: Lease, outcome: &Outcome) -> Result<Option<Kept>> {
-        if outcome.keep {
-            return lease.claim.keep(context.test(), self.name()).await.map(Some);
-        }
         // Drops a clone; a recycled place is put back and proved.
-        lease.claim.recycle(outcome.finished.leaked, false).await.map(|()| None)
+        lease.keep_or_recycle(context, self.name(), outcome).await
     }
 }
