@@ -1,0 +1,10 @@
+//! Every check is a function over a URL and runs twice: at a database of its own, and through
+//! the sandbox. A file per client.
+
+mod fingerprint;
+mod place;
+mod process;
+
+mod pg_dump;
+mod pgbench;
+mod psql;
