@@ -2,9 +2,11 @@
 //! the sandbox. A file per client.
 
 mod fingerprint;
+mod libpq;
 mod place;
 mod process;
 
 mod pg_dump;
 mod pgbench;
 mod psql;
+mod python;

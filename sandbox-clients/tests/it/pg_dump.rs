@@ -40,7 +40,11 @@ GRANT SELECT ON parent TO PUBLIC;
 ";
 
 fn psql(place: &Place, text: &str) -> String {
-    run(program("psql").args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-", "-d", &place.url]), text).ok()
+    run(
+        program("psql").args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-", "-d", &place.url]),
+        text,
+    )
+    .ok()
 }
 
 fn with_own(place: &Place) {
@@ -51,7 +55,8 @@ fn with_own(place: &Place) {
 /// A pg_dump that is older than its server refuses to work: no fault of either half.
 fn fits(place: &Place) {
     let number = |text: &str| -> u32 {
-        let digits: String = text.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+        let digits: String =
+            text.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
         digits.parse().expect("a version")
     };
     let server = number(&psql(place, "SHOW server_version;"));
@@ -71,7 +76,8 @@ fn pg_dump(place: &Place) -> Command {
 
 /// The lines that say something: newer versions of pg_dump write a random key around a dump.
 fn meaning(dump: &str, place: &Place) -> String {
-    let lines = dump.lines().filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict"));
+    let lines =
+        dump.lines().filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict"));
     masked(&lines.map(|line| format!("{line}\n")).collect::<String>(), place)
 }
 
@@ -88,7 +94,13 @@ fn a_plain_dump_is_the_same() {
     same(|place| {
         with_own(place);
         let dump = plain(place);
-        for part in ["COPY own.parent", "name 499", "CREATE POLICY", "CREATE TRIGGER trims", "setval('own.parent_id_seq', 500"] {
+        for part in [
+            "COPY own.parent",
+            "name 499",
+            "CREATE POLICY",
+            "CREATE TRIGGER trims",
+            "setval('own.parent_id_seq', 500",
+        ] {
             assert!(dump.contains(part), "no {part} in it:\n{dump}");
         }
         dump
@@ -99,7 +111,9 @@ fn a_plain_dump_is_the_same() {
 fn a_dump_of_inserts_is_the_same() {
     same(|place| {
         with_own(place);
-        let dump = run(pg_dump(place).args(["--column-inserts", "--rows-per-insert=100", "--disable-triggers"]), "").ok();
+        let dump =
+            run(pg_dump(place).args(["--column-inserts", "--rows-per-insert=100", "--disable-triggers"]), "")
+                .ok();
         assert!(dump.contains("INSERT INTO own.parent"), "{dump}");
         meaning(&dump, place)
     });
@@ -184,7 +198,11 @@ fn a_restore_into_what_is_there_already_fails_as_it_does_elsewhere() {
         // The entries have numbers of the catalogue's in them.
         let numbers = regex::Regex::new(r"TOC entry \d+; \d+ \d+").expect("a pattern");
         let said = format!("{}\n{}", twice.said(place), once.said(place));
-        format!("{}\n{}", numbers.replace_all(&said, "TOC entry"), psql(place, "SELECT count(*) FROM own.child;"))
+        format!(
+            "{}\n{}",
+            numbers.replace_all(&said, "TOC entry"),
+            psql(place, "SELECT count(*) FROM own.child;")
+        )
     });
 }
 

@@ -13,7 +13,11 @@ fn pgbench(place: &Place) -> Command {
 }
 
 fn psql(place: &Place, text: &str) -> String {
-    run(program("psql").args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-", "-d", &place.url]), text).ok()
+    run(
+        program("psql").args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-", "-d", &place.url]),
+        text,
+    )
+    .ok()
 }
 
 /// All steps but vacuum, which no transaction takes.
@@ -23,7 +27,8 @@ fn init(place: &Place, steps: &str) -> Ran {
 
 /// Runs it, and asserts that every transaction was processed and none failed.
 fn bench(place: &Place, transactions: usize, arguments: &[&str]) {
-    let clients = arguments.iter().skip_while(|word| **word != "-c").nth(1).map_or(1, |n| n.parse().expect("a number"));
+    let clients =
+        arguments.iter().skip_while(|word| **word != "-c").nth(1).map_or(1, |n| n.parse().expect("a number"));
     let each = (transactions / clients).to_string();
     let ran = run(pgbench(place).args(["-n", "-t", &each]).args(arguments), "");
     let all = format!("actually processed: {transactions}/{transactions}");
@@ -227,7 +232,10 @@ fn savepoints_run_in_every_protocol() {
         for protocol in ["simple", "extended", "prepared"] {
             scripted(place, SAVEPOINTS, 400, &["-M", protocol, "-c", "4", "-j", "2"]);
         }
-        assert_eq!(psql(place, "SELECT count(*), count(*) FILTER (WHERE delta <> 0) FROM pgbench_history;"), "2400|0\n");
+        assert_eq!(
+            psql(place, "SELECT count(*), count(*) FILTER (WHERE delta <> 0) FROM pgbench_history;"),
+            "2400|0\n"
+        );
         assert_eq!(psql(place, "SELECT max(abalance) FROM pgbench_accounts;"), "0\n");
     });
 }

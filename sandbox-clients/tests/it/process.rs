@@ -1,7 +1,7 @@
 //! Client processes: each has a time limit, and what it printed is shown when it fails.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
@@ -50,24 +50,26 @@ pub(crate) fn masked(text: &str, place: &Place) -> String {
     for secret in hide.iter().filter(|secret| !secret.is_empty()) {
         text = text.replace(secret.as_str(), "DATABASE");
     }
-    for (pattern, with) in [
-        (r"with PID \d+", "with PID N"),
-        (r"process \d+", "process N"),
-        (r"backend \d+", "backend N"),
-    ] {
+    for (pattern, with) in
+        [(r"with PID \d+", "with PID N"), (r"process \d+", "process N"), (r"backend \d+", "backend N")]
+    {
         text = Regex::new(pattern).expect("a pattern").replace_all(&text, with).into_owned();
     }
     text
 }
 
-/// A program on `PATH`, with a clean environment as far as libpq is concerned.
+/// A program on `PATH`.
 ///
 /// # Panics
 /// Where the program is missing, with the next step.
 pub(crate) fn program(name: &str) -> Command {
-    let mut command = Command::new(find(name));
+    program_at(&find(name))
+}
+
+/// A program, with a clean environment as far as libpq is concerned: the URL says all.
+pub(crate) fn program_at(file: &Path) -> Command {
+    let mut command = Command::new(file);
     for (variable, _) in std::env::vars_os() {
-        // PGHOST, PGPASSWORD, PGOPTIONS …: the URL says all.
         if variable.to_string_lossy().starts_with("PG") {
             command.env_remove(&variable);
         }
@@ -150,6 +152,12 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Another limit, from now on.
+    pub(crate) fn within(mut self, limit: Duration) -> Self {
+        self.deadline = Instant::now() + limit;
+        self
+    }
+
     /// Writes to its input.
     #[track_caller]
     pub(crate) fn say(&mut self, text: &str) {
@@ -197,7 +205,7 @@ impl Running {
             match self.child.try_wait() {
                 Ok(Some(status)) => break status,
                 Ok(None) if Instant::now() < self.deadline => std::thread::sleep(Duration::from_millis(5)),
-                Ok(None) => self.give_up(&format!("is not done after {LIMIT:?}")),
+                Ok(None) => self.give_up("is not done in time"),
                 Err(error) => self.give_up(&format!("can't be waited for: {error}")),
             }
         };

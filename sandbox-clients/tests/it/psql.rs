@@ -13,7 +13,8 @@ fn psql(place: &Place) -> Command {
 
 /// What psql says to a script, errors in their place among the rows.
 fn script(place: &Place, text: &str) -> String {
-    let ran = run(psql(place).args(["-f", "-", "-v", "HIDE_TABLEAM=on", "-v", "HIDE_TOAST_COMPRESSION=on"]), text);
+    let ran =
+        run(psql(place).args(["-f", "-", "-v", "HIDE_TABLEAM=on", "-v", "HIDE_TOAST_COMPRESSION=on"]), text);
     ran.said(place)
 }
 
@@ -131,13 +132,22 @@ SELECT 1/0;
 #[test]
 fn on_error_stop_and_a_single_transaction_leave_nothing_of_a_failed_script() {
     same(|place| {
-        let text = "INSERT INTO author (name) VALUES ('A');\nSELECT 1/0;\nINSERT INTO author (name) VALUES ('B');\n";
+        let text =
+            "INSERT INTO author (name) VALUES ('A');\nSELECT 1/0;\nINSERT INTO author (name) VALUES ('B');\n";
         let stopped = run(psql(place).args(["-1", "-v", "ON_ERROR_STOP=1", "-f", "-"]), text);
         assert_eq!(stopped.status.code(), Some(3), "{stopped}");
         let rows = rows(place, "SELECT count(*) FROM author");
         assert_eq!(rows, "2\n");
-        let whole = run(psql(place).args(["-1", "-v", "ON_ERROR_STOP=1", "-f", "-"]), "INSERT INTO author (name) VALUES ('C');\n");
-        format!("{}\n{}\n{}", stopped.said(place), whole.said(place), self::rows(place, "SELECT name FROM author ORDER BY 1"))
+        let whole = run(
+            psql(place).args(["-1", "-v", "ON_ERROR_STOP=1", "-f", "-"]),
+            "INSERT INTO author (name) VALUES ('C');\n",
+        );
+        format!(
+            "{}\n{}\n{}",
+            stopped.said(place),
+            whole.said(place),
+            self::rows(place, "SELECT name FROM author ORDER BY 1")
+        )
     });
 }
 
@@ -481,7 +491,8 @@ fn a_large_copy_goes_in_and_comes_out_as_it_was() {
     same(|place| {
         let folder = folder();
         let (there, back) = (folder.path().join("there"), folder.path().join("back"));
-        let lines: String = (0..200_000).map(|n| format!("{n}\tthe text of row {n} {}\n", "x".repeat(n % 97))).collect();
+        let lines: String =
+            (0..200_000).map(|n| format!("{n}\tthe text of row {n} {}\n", "x".repeat(n % 97))).collect();
         std::fs::write(&there, &lines).expect("a file");
         let said = script(
             place,
@@ -533,7 +544,10 @@ SELECT count(*) FROM beat;
 ",
         );
         // The time in the title is not compared.
-        said.lines().filter(|line| !line.contains("(every")).map(|line| format!("{}\n", line.trim())).collect::<String>()
+        said.lines()
+            .filter(|line| !line.contains("(every"))
+            .map(|line| format!("{}\n", line.trim()))
+            .collect::<String>()
     });
 }
 
@@ -624,11 +638,26 @@ SELECT pg_sleep(0.06);
 #[test]
 fn large_results_arrive_whole() {
     same(|place| {
-        let many = run(psql(place).args(["-A", "-t", "-c", "SELECT n, md5(n::text) FROM generate_series(1, 200000) n"]), "").ok();
-        let wide = run(psql(place).args(["-A", "-t", "-c", "SELECT repeat('0123456789', 1000000) FROM generate_series(1, 3)"]), "").ok();
+        let many = run(
+            psql(place).args(["-A", "-t", "-c", "SELECT n, md5(n::text) FROM generate_series(1, 200000) n"]),
+            "",
+        )
+        .ok();
+        let wide = run(
+            psql(place).args([
+                "-A",
+                "-t",
+                "-c",
+                "SELECT repeat('0123456789', 1000000) FROM generate_series(1, 3)",
+            ]),
+            "",
+        )
+        .ok();
         assert_eq!((many.lines().count(), wide.len()), (200_000, 3 * 10_000_001));
         // Compared by what it is made of, so that a difference is not printed in megabytes.
-        let sum = |text: &str| text.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+        let sum = |text: &str| {
+            text.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)))
+        };
         format!("{} {}", sum(&many), sum(&wide))
     });
 }
@@ -680,7 +709,10 @@ fn a_notification_arrives_when_its_transaction_commits() {
 #[test]
 fn a_session_hears_its_own_notifications() {
     same(|place| {
-        script(place, "LISTEN news;\nNOTIFY news, 'own';\nSELECT 1;\nBEGIN;\nNOTIFY news, 'later';\nSELECT 2;\nCOMMIT;\nSELECT 3;\n")
+        script(
+            place,
+            "LISTEN news;\nNOTIFY news, 'own';\nSELECT 1;\nBEGIN;\nNOTIFY news, 'later';\nSELECT 2;\nCOMMIT;\nSELECT 3;\n",
+        )
     });
 }
 
@@ -690,7 +722,9 @@ fn a_second_session_waits_for_the_transaction_of_the_first() {
         let (mut first, mut second) = (session(place), session(place));
         first.say("BEGIN;\nUPDATE author SET name = 'first' WHERE id = 1 RETURNING name;\n");
         first.until("first");
-        second.say("SELECT 'ready';\nUPDATE author SET name = name || ' and second' WHERE id = 1 RETURNING name;\n");
+        second.say(
+            "SELECT 'ready';\nUPDATE author SET name = name || ' and second' WHERE id = 1 RETURNING name;\n",
+        );
         second.until("ready");
         let first = first.finish("COMMIT;\nSELECT 'done';\n").said(place);
         second.until("first and second");
@@ -793,7 +827,11 @@ fn statements_are_prepared_by_name() {
              SELECT name, statement FROM pg_prepared_statements ORDER BY name;\n\
              DEALLOCATE p;\nEXECUTE p(1);\nDEALLOCATE nothing;\nDISCARD ALL;\nEXECUTE q;\n",
         );
-        format!("{}{}", first.said(place), second.finish("EXECUTE p;\nDEALLOCATE ALL;\nEXECUTE p;\n").said(place))
+        format!(
+            "{}{}",
+            first.said(place),
+            second.finish("EXECUTE p;\nDEALLOCATE ALL;\nEXECUTE p;\n").said(place)
+        )
     });
 }
 
@@ -805,7 +843,8 @@ fn advisory_locks_are_a_sessions_own() {
         first.until("first");
         second.say("SELECT pg_try_advisory_lock(7), 'second';\nSELECT pg_advisory_unlock(7), 'not mine';\n");
         second.until("not mine");
-        let first = first.finish("SELECT pg_advisory_unlock(7);\nSELECT pg_advisory_unlock(7);\n").said(place);
+        let first =
+            first.finish("SELECT pg_advisory_unlock(7);\nSELECT pg_advisory_unlock(7);\n").said(place);
         format!("{first}{}", second.finish("SELECT pg_try_advisory_lock(7);\n").said(place))
     });
 }
@@ -829,7 +868,11 @@ fn large_objects_go_in_and_come_out() {
         );
         assert!(std::fs::read(&back).expect("the object") == bytes, "it differs: {said}");
         // The object's number is not compared.
-        masked(&said, place).lines().filter(|line| !line.starts_with("lo_import")).map(|line| format!("{line}\n")).collect::<String>()
+        masked(&said, place)
+            .lines()
+            .filter(|line| !line.starts_with("lo_import"))
+            .map(|line| format!("{line}\n"))
+            .collect::<String>()
     });
 }
 
@@ -897,7 +940,10 @@ fn what_cannot_run_in_a_transaction_is_run_or_refused_in_words() {
             assert_eq!(rows(place, "SELECT count(*) FROM author"), "2\n", "after {statement}");
         }
         // Prepared transactions are off on most servers; what matters is that none is made.
-        let said = run(psql(place).args(["-f", "-"]), "BEGIN;\nDELETE FROM book;\nPREPARE TRANSACTION 'mine';\nROLLBACK;\n");
+        let said = run(
+            psql(place).args(["-f", "-"]),
+            "BEGIN;\nDELETE FROM book;\nPREPARE TRANSACTION 'mine';\nROLLBACK;\n",
+        );
         assert!(said.stderr.contains("ERROR"), "{said}");
         assert_eq!(rows(place, "SELECT count(*) FROM book"), "3\n");
     });
