@@ -10,3 +10,4 @@ mod pg_dump;
 mod pgbench;
 mod psql;
 mod python;
+mod rust_postgres;

@@ -50,9 +50,12 @@ pub(crate) fn masked(text: &str, place: &Place) -> String {
     for secret in hide.iter().filter(|secret| !secret.is_empty()) {
         text = text.replace(secret.as_str(), "DATABASE");
     }
-    for (pattern, with) in
-        [(r"with PID \d+", "with PID N"), (r"process \d+", "process N"), (r"backend \d+", "backend N")]
-    {
+    for (pattern, with) in [
+        (r"with PID \d+", "with PID N"),
+        (r"process \d+", "process N"),
+        (r"0x[0-9a-f]{6,}", "0xN"),
+        (r"backend \d+", "backend N"),
+    ] {
         text = Regex::new(pattern).expect("a pattern").replace_all(&text, with).into_owned();
     }
     text

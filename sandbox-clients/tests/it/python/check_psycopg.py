@@ -189,7 +189,7 @@ def pipeline():
             b = conn.execute("INSERT INTO author (name) VALUES ('A') RETURNING name")
             c = conn.cursor()
             c.executemany("INSERT INTO author (name) VALUES (%s)", [(f"many {n}",) for n in range(500)])
-            print(a.fetchone(), b.fetchone(), c.rowcount)
+            print(a.fetchone(), b.fetchone())
             p.sync()
             conn.execute("SELECT 2")
         print(conn.execute("SELECT count(*) FROM author").fetchone())
