@@ -6,6 +6,10 @@ mod libpq;
 mod place;
 mod process;
 
+mod orm_diesel;
+mod orm_diesel_async;
+mod orm_sea_orm;
+mod orm_sqlx;
 mod pg_dump;
 mod pgbench;
 mod psql;

@@ -41,7 +41,6 @@ impl Place {
 #[track_caller]
 pub(crate) fn same(check: fn(&Place) -> String) {
     let (truth, sandbox) = halves(check);
-    println!("{truth}");
     let Some(sandbox) = sandbox else { return };
     if truth != sandbox {
         let line = truth.lines().zip(sandbox.lines()).take_while(|(truth, sandbox)| truth == sandbox).count();
@@ -181,4 +180,19 @@ pub(crate) async fn until_true(place: &Place, condition: &str) {
 pub(crate) fn name_of(url: &str) -> String {
     let url = url::Url::parse(url).expect("a URL");
     url.path().trim_start_matches('/').to_owned()
+}
+
+/// Polls a future so many times and drops it: a timeout or a `select!` at that very await.
+pub(crate) async fn dropped_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    let mut left = polls;
+    std::future::poll_fn(|context| {
+        if left == 0 {
+            return std::task::Poll::Ready(None);
+        }
+        left -= 1;
+        let polled = future.as_mut().poll(context).map(Some);
+        if polled.is_pending() && left == 0 { std::task::Poll::Ready(None) } else { polled }
+    })
+    .await
 }
