@@ -4,6 +4,7 @@
 //! is done here, so for some microseconds after each message the thread looks for the next one
 //! itself instead of sleeping, as long as nobody else wants the processor.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::LazyLock;
@@ -16,7 +17,10 @@ use tokio::runtime::Handle;
 const LOOK: Duration = Duration::from_micros(60);
 
 /// Giving way to other threads took longer than this: the processor is wanted.
-const BUSY: Duration = Duration::from_micros(15);
+const BUSY: Duration = Duration::from_micros(20);
+
+/// For how long the thread sleeps at once after that. It doubles each time in a row.
+const REST: [Duration; 2] = [Duration::from_millis(5), Duration::from_secs(1)];
 
 static RUNTIME: LazyLock<Handle> = LazyLock::new(|| {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -44,6 +48,11 @@ pub(crate) async fn run<T: Send + 'static>(future: Pin<Box<dyn Future<Output = T
     }
 }
 
+thread_local! {
+    /// Until when nobody looks, and for how long it will be the next time.
+    static RESTING: Cell<(Option<Instant>, Duration)> = const { Cell::new((None, REST[0])) };
+}
+
 /// One wait for a message.
 #[derive(Debug, Default)]
 pub(crate) struct Look {
@@ -58,15 +67,21 @@ impl Look {
             return;
         }
         let now = Instant::now();
-        let until = *self.until.get_or_insert(now + LOOK);
-        if now >= until {
+        let (resting, rest) = RESTING.get();
+        if now >= *self.until.get_or_insert(now + LOOK) || resting.is_some_and(|until| now < until) {
             self.given_up = true;
             return;
         }
         std::thread::yield_now();
         if now.elapsed() > BUSY {
+            // On a machine with more work than processors, giving way costs a time slice each
+            // time, and a thread that sleeps is woken first.
+            RESTING.set((Some(Instant::now() + rest), (rest * 2).min(REST[1])));
             self.given_up = true;
             return;
+        }
+        if resting.is_some() {
+            RESTING.set((None, REST[0]));
         }
         cx.waker().wake_by_ref();
     }

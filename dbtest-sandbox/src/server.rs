@@ -53,6 +53,11 @@ impl Upstream {
     pub async fn connect(server: Server) -> Result<Self, Error> {
         crate::runtime::run(Box::pin(connect(server))).await
     }
+
+    /// The process of the server that serves this connection, as `pg_stat_activity` has it.
+    pub fn process(&self) -> i32 {
+        self.key.0
+    }
 }
 
 async fn connect(server: Server) -> Result<Upstream, Error> {
