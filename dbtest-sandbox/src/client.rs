@@ -80,6 +80,8 @@ pub(crate) struct Client {
     pub(crate) shared: Arc<Shared>,
     pub(crate) wire: Wire,
     pub(crate) turn: Option<Turn>,
+    /// It is another client's, who waits for its application.
+    pub(crate) borrowed: bool,
     pub(crate) tx: Tx,
     /// Something ran since the transaction, or the block that is none, began.
     pub(crate) entered: bool,
@@ -128,6 +130,7 @@ pub(crate) async fn serve(stream: Stream, peer: Arc<Peer>, shared: Arc<Shared>) 
         shared,
         wire: Wire::new(stream),
         turn: None,
+        borrowed: false,
         tx: Tx::Idle,
         entered: false,
         read_only: false,
@@ -263,9 +266,24 @@ impl Client {
     }
 
     async fn wait_for_input(&mut self) -> Result<(), Stop> {
+        let mut parked = false;
         if let Some(turn) = &self.turn {
             self.shared.holds(self.peer.id, self.settings.application(), &turn.running, true);
+            if turn.lends()
+                && let Some(turn) = self.turn.take()
+            {
+                parked = true;
+                self.shared.park(turn);
+            }
         }
+        let waited = self.wait(parked).await;
+        if parked {
+            self.turn = Some(self.shared.unpark().await);
+        }
+        waited
+    }
+
+    async fn wait(&mut self, parked: bool) -> Result<(), Stop> {
         let mut look = Look::default();
         loop {
             if self.peer.stopped() {
@@ -274,7 +292,7 @@ impl Client {
             }
             // A cancel request that comes while nothing runs is no one's.
             self.peer.cancelled();
-            if self.tx == Tx::Idle && self.turn.is_none() {
+            if self.tx == Tx::Idle && self.turn.is_none() && !parked {
                 self.deliver();
             }
             let (peer, wire) = (&self.peer, &mut self.wire);
@@ -321,9 +339,12 @@ impl Client {
 
     /// Takes the turn, if it is not this client's, and prepares the server for what comes.
     pub(crate) async fn enter(&mut self, want: Want, running: &str) -> Result<Went, Stop> {
+        if self.borrowed {
+            return Ok(Went::Well);
+        }
         if self.turn.is_none() {
-            match self.shared.turn(&self.peer, self.settings.application(), running).await {
-                Ok(turn) => self.turn = Some(turn),
+            match self.take_turn(running, false).await {
+                Ok(()) => {}
                 Err(Denied::Deadlock(report)) => return Ok(self.fail(&report)),
                 Err(Denied::Cancelled) => {
                     let words = "canceling statement due to user request";
@@ -371,6 +392,46 @@ impl Client {
             turn.run(sql).await.map_err(server_gone)?.ok();
         }
         Ok(Went::Well)
+    }
+
+    async fn take_turn(&mut self, running: &str, borrows: bool) -> Result<(), Denied> {
+        let borrows = borrows.then(|| self.settings.wanted());
+        let name = self.settings.application();
+        let (turn, borrowed) = self.shared.turn(&self.peer, name, running, borrows).await?;
+        (self.turn, self.borrowed) = (Some(turn), borrowed);
+        Ok(())
+    }
+
+    /// Takes the turn for what touches no data. If it is another client's, a savepoint keeps
+    /// whatever fails here from that client's transaction.
+    pub(crate) async fn borrow(&mut self, running: &str) {
+        if self.turn.is_some() || self.tx != Tx::Idle {
+            return;
+        }
+        // What is denied here is denied again where it can be said.
+        if self.take_turn(running, true).await.is_ok()
+            && self.borrowed
+            && let Some(turn) = &mut self.turn
+        {
+            turn.start();
+            turn.send_own("SAVEPOINT _dbtest_borrow");
+        }
+    }
+
+    /// Gives a borrowed turn back, as it was.
+    async fn give_back(&mut self) -> Result<(), Stop> {
+        let Some(mut turn) = self.turn.take() else { return Ok(()) };
+        self.borrowed = false;
+        for portal in std::mem::take(&mut self.portals).into_values() {
+            turn.send_close(b'P', &portal.server, true);
+        }
+        if turn.unsynced {
+            turn.send_sync();
+        }
+        let sql = "ROLLBACK TO SAVEPOINT _dbtest_borrow; RELEASE SAVEPOINT _dbtest_borrow";
+        let ran = turn.run(sql).await;
+        self.shared.park(turn);
+        ran.map(drop).map_err(server_gone)
     }
 
     /// Runs the server until it has answered all that was sent, with the client reading along.
@@ -469,6 +530,9 @@ impl Client {
             return Ok(());
         }
         let plain = statements.iter().all(|s| matches!(s.kind, Kind::Read | Kind::Write));
+        if statements.iter().all(|s| s.constant) {
+            self.borrow(&lexable).await;
+        }
         let mut went = Went::Well;
         if plain && self.tx != Tx::Failed {
             let reads = statements.iter().all(|s| s.kind == Kind::Read);
@@ -488,7 +552,7 @@ impl Client {
         if went == Went::Well && self.tx == Tx::Idle {
             self.commit_block().await?;
         }
-        self.settle();
+        self.settle().await?;
         self.ready();
         Ok(())
     }
@@ -650,11 +714,15 @@ impl Client {
     }
 
     /// Lets the next client have its turn, if this one has nothing open.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) async fn settle(&mut self) -> Result<(), Stop> {
+        if self.borrowed {
+            return self.give_back().await;
+        }
         if self.tx == Tx::Idle && !self.entered && self.turn.is_some() {
             self.shared.let_go();
             self.turn = None;
         }
+        Ok(())
     }
 
     /// FunctionCall, which libpq's large object functions use.
@@ -670,7 +738,7 @@ impl Client {
         if went == Went::Well && self.tx == Tx::Idle {
             self.commit_block().await?;
         }
-        self.settle();
+        self.settle().await?;
         self.ready();
         Ok(())
     }
@@ -704,15 +772,18 @@ impl Client {
         self.tx = Tx::Idle;
         self.entered = false;
         if let Some(turn) = &mut self.turn {
-            for prepared in std::mem::take(&mut self.statements).into_values() {
-                turn.send_close(b'S', &prepared.server, true);
+            if !self.borrowed {
+                for prepared in std::mem::take(&mut self.statements).into_values() {
+                    turn.send_close(b'S', &prepared.server, true);
+                }
             }
             if turn.unsynced {
                 turn.send_sync();
                 let _ = self.pump().await;
             }
         }
-        self.settle();
+        // If this fails, the server is gone, and the session says so.
+        let _ = self.settle().await;
     }
 }
 

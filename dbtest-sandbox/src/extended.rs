@@ -70,7 +70,10 @@ impl Client {
             }
         }
         let ends = series.last().is_some_and(|frame| frame.tag() == b'S');
-        let fresh = !self.skip && self.tx == Tx::Idle && !self.entered && ends && !self.settings.read_only;
+        if !self.skip && ends && self.touches_nothing(&series)? {
+            self.borrow(shown_of(&series)).await;
+        }
+        let fresh = !self.skip && !self.borrowed && self.tx == Tx::Idle && !self.entered && ends && !self.settings.read_only;
         let want = if fresh { self.wanted(&series)? } else { Want::Write };
         if want != Want::Read {
             return self.series(&series, want).await;
@@ -135,6 +138,30 @@ impl Client {
             }
         }
         Ok(want)
+    }
+
+    /// Whether a series only prepares statements, or runs some that select literals.
+    fn touches_nothing(&self, series: &[Frame]) -> Result<bool, Stop> {
+        let mut constant = false;
+        for frame in series {
+            let mut fields = Fields(frame.body());
+            match frame.tag() {
+                b'P' => {
+                    fields.string()?;
+                    constant = first_statement(&statement::lexable(fields.string()?)).constant;
+                }
+                b'B' => {
+                    fields.string()?;
+                    let name = fields.string()?;
+                    if let Some(prepared) = self.statements.get(name) {
+                        constant = first_statement(&prepared.shown).constant;
+                    }
+                }
+                b'E' if !constant => return Ok(false),
+                _ => {}
+            }
+        }
+        Ok(true)
     }
 
     async fn series(&mut self, series: &[Frame], want: Want) -> Result<(), Stop> {
@@ -292,7 +319,9 @@ impl Client {
             turn.send_parse(&prepared.parse, None, true);
             turn.unnamed = Some(id);
         }
-        let server = if bind.portal.is_empty() { String::new() } else { turn.name() };
+        // The unnamed portal of a borrowed turn is its owner's.
+        let unnamed = bind.portal.is_empty() && !self.borrowed;
+        let server = if unnamed { String::new() } else { turn.name() };
         let mut message = BytesMut::new();
         rename(&mut message, b'B', &[server.as_bytes(), prepared.server.as_bytes()], &bind.rest);
         turn.send_bind(&message, (!bind.portal.is_empty()).then(|| bind.portal.clone()));
@@ -453,7 +482,7 @@ impl Client {
             self.commit_block().await?;
         }
         self.skip = false;
-        self.settle();
+        self.settle().await?;
         self.ready();
         Ok(())
     }
@@ -474,7 +503,7 @@ fn first_statement(text: &str) -> Statement {
     if statements.len() == 1 {
         return statements.remove(0);
     }
-    Statement { range: 0..text.len(), kind: Kind::Read, schema_change: false }
+    Statement { range: 0..text.len(), kind: Kind::Read, schema_change: false, constant: false }
 }
 
 /// A message with other strings at its head.

@@ -147,6 +147,11 @@ impl Session {
         }
     }
 
+    /// Whether another client may use it between two statements of the one that has it.
+    pub(crate) fn lends(&self) -> bool {
+        self.status == b'T' && self.lost.is_none() && self.replies.is_empty() && !self.unsynced
+    }
+
     /// Whether the outer transaction was begun.
     pub(crate) fn begun(&self) -> bool {
         self.outer
@@ -223,7 +228,7 @@ impl Session {
         Ok(())
     }
 
-    fn send_own(&mut self, sql: &str) {
+    pub(crate) fn send_own(&mut self, sql: &str) {
         query(sql, &mut self.upstream.wire.output);
         self.replies.push_back(Reply { what: What::Query, own: true });
     }

@@ -21,6 +21,10 @@ pub(crate) struct Shared {
     /// How long a client waits for one that does nothing.
     pub(crate) wait: Duration,
     state: Mutex<State>,
+    /// The session of a holder that waits for its client: others may borrow it for what touches
+    /// no data.
+    parked: Mutex<Option<Turn>>,
+    returned: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -133,7 +137,34 @@ impl Shared {
             parameters,
             wait,
             state: Mutex::default(),
+            parked: Mutex::default(),
+            returned: Notify::new(),
         }
+    }
+
+    /// The holder waits for its client.
+    pub(crate) fn park(&self, turn: Turn) {
+        *lock(&self.parked) = Some(turn);
+        self.returned.notify_waiters();
+    }
+
+    /// The holder goes on, after whoever borrows the session.
+    pub(crate) async fn unpark(&self) -> Turn {
+        loop {
+            let returned = self.returned.notified();
+            tokio::pin!(returned);
+            returned.as_mut().enable();
+            if let Some(turn) = lock(&self.parked).take() {
+                return turn;
+            }
+            returned.await;
+        }
+    }
+
+    /// The parked session, if it has what the borrower wants.
+    fn borrow(&self, wanted: &BTreeMap<String, String>) -> Option<Turn> {
+        let mut parked = lock(&self.parked);
+        parked.take_if(|turn| turn.lends() && turn.applied == *wanted)
     }
 
     /// A new client. `None` if the sandbox ends.
@@ -204,15 +235,33 @@ impl Shared {
         lock(&self.state).holder = None;
     }
 
-    /// Waits for the session as for a lock.
-    pub(crate) async fn turn(&self, me: &Peer, name: &str, wants: &str) -> Result<Turn, Denied> {
+    /// Whether somebody has the session.
+    pub(crate) fn busy(&self) -> bool {
+        self.session.try_lock().is_err()
+    }
+
+    /// Waits for the session as for a lock. Who wants to have these parameters and touches no
+    /// data may also borrow it from a holder that waits for its client (`true`).
+    pub(crate) async fn turn(
+        &self,
+        me: &Peer,
+        name: &str,
+        wants: &str,
+        borrows: Option<&BTreeMap<String, String>>,
+    ) -> Result<(Turn, bool), Denied> {
         if let Ok(turn) = Arc::clone(&self.session).try_lock_owned() {
-            return Ok(turn);
+            return Ok((turn, false));
         }
         let since = Instant::now();
         let waiting = Arc::clone(&self.session).lock_owned();
         tokio::pin!(waiting);
         loop {
+            let returned = self.returned.notified();
+            tokio::pin!(returned);
+            returned.as_mut().enable();
+            if let Some(turn) = borrows.and_then(|wanted| self.borrow(wanted)) {
+                return Ok((turn, true));
+            }
             let idle = lock(&self.state).holder.as_ref().map(|holder| {
                 let idle = holder.idle_since.map_or(Duration::ZERO, |idle| idle.max(since).elapsed());
                 (idle, holder.clone())
@@ -225,7 +274,8 @@ impl Shared {
                 None => self.wait,
             };
             tokio::select! {
-                turn = &mut waiting => return Ok(turn),
+                turn = &mut waiting => return Ok((turn, false)),
+                () = &mut returned => {}
                 () = me.wake.notified() => {
                     if me.stopped() {
                         return Err(Denied::Stopped);

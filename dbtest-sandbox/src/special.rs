@@ -274,6 +274,20 @@ impl Client {
             .map(|name| name.to_ascii_lowercase())
             .filter(|name| !self.at_commit.local.contains_key(name))
             .collect();
+        // While another client has a transaction open, what is set waits until it is needed: a pool
+        // sets something on every new connection.
+        if self.tx == Tx::Idle && !self.entered && self.turn.is_none() && self.shared.busy() {
+            let simple = |setting: &Setting| match (&setting.name, &setting.value) {
+                (Text::Literal(name), Some(value)) if !setting.local => Some((name.clone(), value.clone())),
+                _ => None,
+            };
+            if let Some(all) = list.iter().map(simple).collect::<Option<Vec<_>>>() {
+                for (name, value) in all {
+                    self.settings.set(&name, Some(value));
+                }
+                return Ok(Before::Replied(self.reply("SET")));
+            }
+        }
         let asks = shown.trim_start().get(..6).is_some_and(|word| word.eq_ignore_ascii_case("select"));
         let want = if asks { Want::Write } else { Want::Session };
         let want = if self.tx == Tx::Idle { want } else { Want::Write };

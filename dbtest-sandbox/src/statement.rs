@@ -17,6 +17,8 @@ pub struct Statement {
     pub kind: Kind,
     /// It may have added or dropped a constraint.
     pub schema_change: bool,
+    /// It selects literals and nothing else, as pools do to see whether a connection is alive.
+    pub constant: bool,
 }
 
 /// What a statement asks for.
@@ -90,6 +92,8 @@ pub struct Setting {
     pub name: Text,
     /// Until the end of the transaction only.
     pub local: bool,
+    /// The new value, if it is one literal or word.
+    pub value: Option<String>,
 }
 
 /// A text that stands in the statement or comes with Bind.
@@ -145,6 +149,10 @@ fn finish(found: &mut Vec<Statement>, tokens: &[Token<'_>]) {
             range: first.range.start..last.range.end,
             kind: words.kind(),
             schema_change: ["create", "alter", "drop", "do", "call", "import"].iter().any(|w| first.is(w)),
+            constant: first.is("select")
+                && tokens[1..].iter().all(|token| {
+                    matches!(token.kind, TokenKind::Literal { .. } | TokenKind::Comma)
+                }),
         });
     }
 }
@@ -412,7 +420,21 @@ impl<'a> Words<'a> {
         if matches!(name.as_str(), "transaction_isolation" | "transaction_deferrable") {
             return Some(Kind::SetTransaction(Modes::default()));
         }
-        Some(Kind::Set(vec![Setting::new(&name, local)]))
+        let _ = self.rest().first().is_some_and(|token| token.kind == TokenKind::Eq) && {
+            self.at += 1;
+            true
+        } || self.take("to");
+        let value = match self.rest() {
+            [one] if one.is("default") => None,
+            [one] => one.string().or_else(|| match one.kind {
+                TokenKind::Ident | TokenKind::Literal { kind: LiteralKind::Int { .. } } => {
+                    Some(one.text.to_ascii_lowercase())
+                }
+                _ => None,
+            }),
+            _ => None,
+        };
+        Some(Kind::Set(vec![Setting { value, ..Setting::new(&name, local) }]))
     }
 
     /// A parameter's name, in one of the ways that SET and RESET write some.
@@ -524,7 +546,7 @@ impl<'a> Words<'a> {
             }
             if commas == 2 {
                 let local = self.tokens.get(at + offset + 1)?;
-                return Some(Setting { name, local: !local.is("false") });
+                return Some(Setting { name, local: !local.is("false"), value: None });
             }
         }
         None
@@ -533,7 +555,7 @@ impl<'a> Words<'a> {
 
 impl Setting {
     fn new(name: &str, local: bool) -> Self {
-        Self { name: Text::Literal(name.to_owned()), local }
+        Self { name: Text::Literal(name.to_owned()), local, value: None }
     }
 }
 
@@ -589,6 +611,9 @@ mod tests {
         for text in ["SELECT 1", "(select 2)", "VALUES (1)", "TABLE t", "WITH x AS (SELECT 1) SELECT * FROM x", "SHOW all"] {
             assert_eq!(kind(text), Kind::Read, "{text}");
         }
+        for (text, constant) in [("SELECT 1", true), ("select 'x', 2", true), ("SELECT f()", false), ("SELECT x", false)] {
+            assert_eq!(statements(text)[0].constant, constant, "{text}");
+        }
         for text in [
             "INSERT INTO t VALUES (1)",
             "WITH x AS (DELETE FROM t RETURNING 1) SELECT * FROM x",
@@ -606,17 +631,21 @@ mod tests {
     #[test]
     fn settings_are_named() {
         let set = |name: &str, local| Kind::Set(vec![Setting::new(name, local)]);
+        let to = |name: &str, value: &str, local| {
+            Kind::Set(vec![Setting { value: Some(value.to_owned()), ..Setting::new(name, local) }])
+        };
         assert_eq!(kind("SET search_path = a, b"), set("search_path", false));
-        assert_eq!(kind("SET LOCAL App.Tenant TO 'x'"), set("app.tenant", true));
-        assert_eq!(kind("set session time zone 'UTC'"), set("timezone", false));
-        assert_eq!(kind("SET NAMES 'utf8'"), set("client_encoding", false));
-        assert_eq!(kind("SET SESSION AUTHORIZATION x"), set("session_authorization", false));
+        assert_eq!(kind("SET x TO DEFAULT"), set("x", false));
+        assert_eq!(kind("SET LOCAL App.Tenant TO 'x'"), to("app.tenant", "x", true));
+        assert_eq!(kind("set session time zone 'UTC'"), to("timezone", "UTC", false));
+        assert_eq!(kind("SET NAMES 'utf8'"), to("client_encoding", "utf8", false));
+        assert_eq!(kind("SET SESSION AUTHORIZATION x"), to("session_authorization", "x", false));
         assert_eq!(kind("RESET SESSION AUTHORIZATION"), set("session_authorization", false));
-        assert_eq!(kind("SET ROLE x"), set("role", false));
+        assert_eq!(kind("SET ROLE x"), to("role", "x", false));
         assert_eq!(kind("SELECT set_config('app.x', $1 || f(2, 3), true)"), set("app.x", true));
         assert_eq!(
             kind("SELECT pg_catalog.set_config($1, $2, false)"),
-            Kind::Set(vec![Setting { name: Text::Parameter(1), local: false }])
+            Kind::Set(vec![Setting { name: Text::Parameter(1), local: false, value: None }])
         );
         assert_eq!(kind("SET CONSTRAINTS ALL DEFERRED"), Kind::Write);
         assert_eq!(
