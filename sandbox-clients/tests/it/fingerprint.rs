@@ -3,18 +3,25 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::place::run;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint(BTreeMap<String, String>);
 
+/// In place of what can't be looked at: an open transaction holds the table.
+const LOCKED: &str = "locked";
+
 impl Fingerprint {
+    /// Nothing of `later` differs that could be looked at.
     #[track_caller]
     pub(crate) fn assert_same(&self, later: &Self, when: &str) {
         let names = self.0.keys().chain(later.0.keys());
-        let changed = names.filter(|name| self.0.get(*name) != later.0.get(*name));
+        let changed = names.filter(|name| {
+            let (before, after) = (self.0.get(*name), later.0.get(*name));
+            before != after && after.is_none_or(|after| after != LOCKED)
+        });
         let changed: Vec<_> = changed
             .map(|name| format!("{name}: {:?}, was {:?}", later.0.get(name), self.0.get(name)))
             .collect();
@@ -69,29 +76,44 @@ const CATALOGUE: &[(&str, &str)] = &[
     ),
 ];
 
-/// Looks at the database that the URL leads to, past any sandbox.
+/// Looks at the database that the URL leads to, past any sandbox. What is locked right now is
+/// waited for, and then it is all in it.
 pub(crate) fn fingerprint(url: &str) -> Fingerprint {
     run(async {
-        // A place that is just being put back ends all connections to it but its own.
-        let mut tries = 0;
         loop {
-            match look(url).await {
-                Ok(lines) => return Fingerprint(lines),
-                Err(error) if tries == 20 => panic!("the database can't be looked at: {error}"),
-                Err(_) => tries += 1,
+            let seen = look(url).await;
+            if !seen.0.values().any(|value| value == LOCKED) {
+                return seen;
             }
         }
     })
 }
 
-async fn look(url: &str) -> Result<BTreeMap<String, String>, sqlx::Error> {
+/// The same at once, without what is locked.
+pub(crate) fn fingerprint_now(url: &str) -> Fingerprint {
+    run(look(url))
+}
+
+async fn look(url: &str) -> Fingerprint {
+    // A place that is just being put back ends all connections to it but its own.
+    let mut tries = 0;
+    loop {
+        match lines(url).await {
+            Ok(lines) => return Fingerprint(lines),
+            Err(error) if tries == 20 => panic!("the database can't be looked at: {error}"),
+            Err(_) => tries += 1,
+        }
+    }
+}
+
+async fn lines(url: &str) -> Result<BTreeMap<String, String>, sqlx::Error> {
     let mut connection = PgConnection::connect(url).await?;
+    sqlx::query("SET lock_timeout = '100ms'").execute(&mut connection).await?;
     let mut lines = BTreeMap::new();
     for (name, query) in CATALOGUE {
-        let value: Option<String> = sqlx::query_scalar(*query).fetch_one(&mut connection).await?;
-        lines.insert((*name).to_owned(), value.unwrap_or_default());
+        lines.insert((*name).to_owned(), value(&mut connection, query).await?);
     }
-    let tables = sqlx::query(
+    let tables: Vec<String> = sqlx::query_scalar(
         "SELECT oid::regclass::text FROM pg_class
          WHERE relkind IN ('r', 'm') AND relpersistence <> 't' AND oid >= 16384
            AND relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname ~ '^(pg_|information_schema)')",
@@ -99,15 +121,23 @@ async fn look(url: &str) -> Result<BTreeMap<String, String>, sqlx::Error> {
     .fetch_all(&mut connection)
     .await?;
     for table in tables {
-        let table: String = table.get(0);
         let query = format!(
             "SELECT count(*) || ' rows ' || coalesce(md5(string_agg(t::text, ',' ORDER BY t::text)), '') FROM {table} t"
         );
-        let value: String = sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&mut connection).await?;
-        lines.insert(format!("table {table}"), value);
+        lines.insert(format!("table {table}"), value(&mut connection, &query).await?);
     }
     connection.close().await?;
     Ok(lines)
+}
+
+async fn value(connection: &mut PgConnection, query: &str) -> Result<String, sqlx::Error> {
+    const LOCK_NOT_AVAILABLE: &str = "55P03";
+    match sqlx::query_scalar::<_, Option<String>>(AssertSqlSafe(query)).fetch_one(connection).await {
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(LOCK_NOT_AVAILABLE) => {
+            Ok(LOCKED.to_owned())
+        }
+        result => result.map(Option::unwrap_or_default),
+    }
 }
 
 #[cfg(test)]

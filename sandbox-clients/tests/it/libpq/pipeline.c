@@ -364,26 +364,28 @@ static void a_cancel_in_a_pipeline(void)
 	send("SELECT 'next'");
 	send_sync();
 	must(PQflush(conn) == 0, "flush");
-	/* One that comes before the statement does nothing: again until one hits. */
-	for (;;) {
+	/* One that comes before the statement does nothing: again until one hits. The answer to the
+	 * first statement may come before that or with it. */
+	for (int failed = 0; !failed;) {
 		struct pollfd poll_on = {.fd = PQsocket(conn), .events = POLLIN};
 
 		must(PQconsumeInput(conn), "input");
-		if (!PQisBusy(conn))
-			break;
-		must(PQcancel(cancel, error, sizeof(error)), error);
-		poll(&poll_on, 1, 50);
+		while (!PQisBusy(conn) && !failed) {
+			result = PQgetResult(conn);
+			if (result && PQresultStatus(result) == PGRES_FATAL_ERROR) {
+				printf("%s\n", PQresultErrorField(result, PG_DIAG_SQLSTATE));
+				failed = 1;
+			}
+			PQclear(result);
+		}
+		if (!failed) {
+			must(PQcancel(cancel, error, sizeof(error)), error);
+			poll(&poll_on, 1, 50);
+		}
 	}
 	PQfreeCancel(cancel);
-	/* Which of the first two it hit is chance; the sync it belongs to fails in both. */
-	for (int failed = 0; (result = PQgetResult(conn)) != NULL || !failed;) {
-		if (result && PQresultStatus(result) == PGRES_FATAL_ERROR) {
-			printf("%s\n", PQresultErrorField(result, PG_DIAG_SQLSTATE));
-			failed = 1;
-		}
-		PQclear(result);
-	}
 	while (1) {
+		must(PQstatus(conn) == CONNECTION_OK, "after the cancel");
 		result = PQgetResult(conn);
 		if (result && PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
 			PQclear(result);
