@@ -15,3 +15,4 @@ mod pgbench;
 mod psql;
 mod python;
 mod rust_postgres;
+mod url;

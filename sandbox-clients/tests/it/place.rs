@@ -16,8 +16,10 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// Where a check runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    /// What the client under test connects to.
+    /// What the client under test connects to: dbtest's URL, written as all of them read it.
     pub(crate) url: String,
+    /// The URL as dbtest gives it.
+    pub(crate) plain: String,
     /// The same database beside the sandbox: what a stranger sees, and the server's own views.
     pub(crate) beside: String,
     pub(crate) half: Half,
@@ -59,7 +61,8 @@ pub(crate) fn each(check: fn(&Place)) {
 fn halves<T: Send + 'static>(check: fn(&Place) -> T) -> (T, Option<T>) {
     let db = open(Strategy::Template);
     let own = portable(db.url());
-    let place = Place { url: own.clone(), beside: own.clone(), half: Half::Truth };
+    let place =
+        Place { url: own.clone(), plain: db.url().to_owned(), beside: own.clone(), half: Half::Truth };
     let truth = limited(check, place);
     db.close_blocking().expect("the database of the truth is dropped");
     if only_truth() {
@@ -68,7 +71,12 @@ fn halves<T: Send + 'static>(check: fn(&Place) -> T) -> (T, Option<T>) {
 
     let db = open(Strategy::Rollback);
     let beside = at_database(&own, db.name());
-    let place = Place { url: db.url().to_owned(), beside: beside.clone(), half: Half::Sandbox };
+    let place = Place {
+        url: portable(db.url()),
+        plain: db.url().to_owned(),
+        beside: beside.clone(),
+        half: Half::Sandbox,
+    };
     assert_ne!(place.url, place.beside, "the URL leads past the sandbox");
     let before = fingerprint(&beside);
     let sandbox = limited(check, place);
@@ -100,7 +108,7 @@ pub(crate) fn open(strategy: Strategy) -> TestDb<SqlxPostgres> {
 /// A unix socket's folder as the host: the one way to write it that every client here reads.
 /// libpq's `?host=` beside another host is passed over by asyncpg.
 fn portable(url: &str) -> String {
-    let mut parsed = url::Url::parse(url).expect("dbtest's URLs are URLs");
+    let mut parsed = ::url::Url::parse(url).expect("dbtest's URLs are URLs");
     let (hosts, others): (Vec<_>, Vec<_>) =
         parsed.query_pairs().into_owned().partition(|(key, _)| key == "host");
     let Some((_, host)) = hosts.first() else { return url.to_owned() };
@@ -113,7 +121,7 @@ fn portable(url: &str) -> String {
 }
 
 fn at_database(url: &str, name: &str) -> String {
-    let mut url = url::Url::parse(url).expect("dbtest's URLs are URLs");
+    let mut url = ::url::Url::parse(url).expect("dbtest's URLs are URLs");
     url.set_path(name);
     url.into()
 }
@@ -178,7 +186,7 @@ pub(crate) async fn until_true(place: &Place, condition: &str) {
 
 /// The name of the database that a URL leads to.
 pub(crate) fn name_of(url: &str) -> String {
-    let url = url::Url::parse(url).expect("a URL");
+    let url = ::url::Url::parse(url).expect("a URL");
     url.path().trim_start_matches('/').to_owned()
 }
 

@@ -44,7 +44,7 @@ impl std::fmt::Display for Ran {
 
 pub(crate) fn masked(text: &str, place: &Place) -> String {
     let mut text = text.to_owned();
-    let url = url::Url::parse(&place.url).expect("a URL");
+    let url = ::url::Url::parse(&place.url).expect("a URL");
     let mut hide = vec![place.url.clone(), url.path().trim_start_matches('/').to_owned()];
     hide.push(crate::place::name_of(&place.beside));
     for secret in hide.iter().filter(|secret| !secret.is_empty()) {
