@@ -24,6 +24,9 @@ use crate::wire::{Frame, Malformed, Stream, Wire, take_frame};
 /// How much of a client's input is read ahead while its statement runs.
 const AHEAD: usize = 256 * 1024;
 
+/// So much of a result goes to the client in one piece, if it comes quickly.
+const PIECE: usize = 32 * 1024;
+
 /// How much COPY data may wait for the server.
 const MOST_COPIED: usize = 256 * 1024;
 
@@ -437,9 +440,9 @@ impl Client {
     /// Runs the server until it has answered all that was sent, with the client reading along.
     pub(crate) async fn pump(&mut self) -> Result<(), Stop> {
         let mut look = Look::default();
-        let Self { turn, wire, peer, gone, cancelling, tx, .. } = self;
+        let Self { turn, wire, peer, gone, cancelling, tx, shared, settings, .. } = self;
         let Some(turn) = turn else { return Ok(()) };
-        let mut stopped = false;
+        let (mut stopped, mut cancelled, mut stalled) = (false, false, false);
         let mut copy_failed = false;
         loop {
             let mut woken = std::pin::pin!(peer.wake.notified());
@@ -450,7 +453,9 @@ impl Client {
                     }
                     if *gone {
                         wire.output.clear();
-                    } else if !turn.may_retry || wire.output.len() > AHEAD {
+                    } else if wire.output.len() > AHEAD
+                        || !(turn.may_retry || look.looks() && wire.output.len() < PIECE)
+                    {
                         // From here on the client has seen some of it.
                         turn.may_retry = false;
                         let before = wire.output.len();
@@ -486,8 +491,16 @@ impl Client {
                 }
                 // Whoever leaves an open transaction behind wants nothing of it done.
                 let leaves = *gone && *tx != Tx::Idle;
-                if (leaves || stopped || peer.cancelled()) && cancelling.is_none() {
+                cancelled |= peer.cancelled();
+                // Never our own statements: a savepoint would be missing.
+                let cancels = (leaves || stopped || cancelled) && turn.works_for_client();
+                if cancels && cancelling.is_none() {
                     *cancelling = Some(sandbox::cancel(turn));
+                }
+                // A client that does not read its result holds the others up like one that is idle.
+                if stalled != (wire.output.len() > AHEAD && !*gone) {
+                    stalled = !stalled;
+                    shared.holds(peer.id, settings.application(), &turn.running, stalled);
                 }
                 if !stopped && peer.stopped() {
                     return Poll::Ready(Ok(false));
