@@ -2,7 +2,7 @@
 //! connection.
 
 use dbtest_core::conformance::{Begin, Column, Finish, Op, Probe};
-use dbtest_core::{Backend, BoxFuture, Engine};
+use dbtest_core::BoxFuture;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
     SqliteTransactionMode, Statement, StreamTrait, TransactionOptions, TransactionTrait,
@@ -83,5 +83,52 @@ async fn run_on_one<B: SeaOrmBackend>(
     run(handle, ops, answers, &|| !busy()).await
 }
 
-impl<B: SeaOrmBackend> Probe for B {
+macro_rules! probe {
+    ($feature:literal, $backend:ident) => {
+        #[cfg(feature = $feature)]
+        impl Probe for crate::$backend {
+            const POOLED: bool = true;
+
+            async fn run(handle: &mut DatabaseConnection, ops: &[Op]) -> Result<Vec<Column>, String> {
+                let mut answers = Vec::new();
+                run_on_one::<Self>(handle, ops, &mut answers).await.map_err(words)?;
+                Ok(answers)
+            }
+
+            async fn run_two(
+                handle: &mut DatabaseConnection,
+                first: &[Op],
+                second: &[Op],
+            ) -> Result<Vec<Column>, String> {
+                run_two(handle, first, second).await.map_err(words)
+            }
+
+            async fn leak(handle: &mut DatabaseConnection, ops: &[Op]) -> Result<(), String> {
+                run_on_one::<Self>(handle, ops, &mut Vec::new()).await.map_err(words)?;
+                let statement = Statement::from_string(handle.get_database_backend(), "SELECT 1");
+                // Nothing of it is read, and nobody gives its connection back.
+                std::mem::forget(handle.stream_raw(statement).await.map_err(words)?);
+                Ok(())
+            }
+        }
+    };
+}
+
+probe!("postgres", SeaOrmPostgres);
+probe!("mysql", SeaOrmMySql);
+probe!("sqlite", SeaOrmSqlite);
+
+/// Only a transaction keeps a connection, so two of them are open at the same time.
+async fn run_two(handle: &DatabaseConnection, first: &[Op], second: &[Op]) -> Result<Vec<Column>, DbErr> {
+    let mut answers = Vec::new();
+    let (one, two) = (handle.begin().await?, handle.begin().await?);
+    run(&one, first, &mut answers, &|| true).await?;
+    one.commit().await?;
+    run(&two, second, &mut answers, &|| true).await?;
+    two.commit().await?;
+    Ok(answers)
+}
+
+fn words(error: DbErr) -> String {
+    error.to_string()
 }
