@@ -143,7 +143,8 @@ fn sources(folder: &Path) -> Option<Vec<u8>> {
     let mut folders = vec![base.join(folder)];
     while let Some(folder) = folders.pop() {
         let entries = std::fs::read_dir(folder).ok()?;
-        let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().ok()?;
+        let mut paths =
+            entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().ok()?;
         paths.sort();
         for path in paths {
             let meta = std::fs::metadata(&path).ok()?;

@@ -1,8 +1,8 @@
 //! SeaORM for the conformance suite: what the suite does, done with the application's own
 //! connection.
 
-use dbtest_core::conformance::{Begin, Column, Finish, Op, Probe};
 use dbtest_core::BoxFuture;
+use dbtest_core::conformance::{Begin, Column, Finish, Op, Probe};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
     SqliteTransactionMode, Statement, StreamTrait, TransactionOptions, TransactionTrait,

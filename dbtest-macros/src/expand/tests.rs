@@ -287,8 +287,7 @@ fn a_function_that_is_no_test_is_refused() {
 
 #[test]
 fn an_error_leaves_the_function_in_place() {
-    let shown =
-        super::test(&sqlx(), tokens("pool"), tokens("#[cfg(x)] async fn f(#[db] a: A) { b }"));
+    let shown = super::test(&sqlx(), tokens("pool"), tokens("#[cfg(x)] async fn f(#[db] a: A) { b }"));
     assert_snapshot!(prettyplease::unparse(&syn::parse2(shown).expect("items")), @r#"
     ::core::compile_error! {
         "unknown word `pool`\nallowed: `migrations`, `migrator`, `seeds`, `fixtures`, `fixture`, `strategy`, `require`, `max_connections`, `flavor`, `worker_threads`, `start_paused`, `crate`"
