@@ -203,3 +203,16 @@ engine!(sqlite, SeaOrmSqlite, "tests/it/migrations/sqlite");
 engine!(postgres, SeaOrmPostgres, "tests/it/migrations/postgres");
 #[cfg(feature = "mysql")]
 engine!(mysql, SeaOrmMySql, "tests/it/migrations/mysql");
+
+/// rustc knows the only backend that there is.
+#[cfg(all(feature = "sqlite", not(any(feature = "postgres", feature = "mysql"))))]
+mod one_engine {
+    use sea_orm::DatabaseConnection;
+
+    use crate::app::{Migrator, titles};
+
+    #[dbtest_seaorm::test(migrations = Migrator)]
+    async fn a_plain_connection(db: &DatabaseConnection) {
+        assert!(titles(db).await.expect("titles").is_empty());
+    }
+}
