@@ -194,3 +194,93 @@ impl<B: SeaOrmBackend, S: Backend<Handle: Clone>> Migrations<B> for Folder<S> {
         self.files.run(pool)
     }
 }
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use sea_orm_migration::async_trait;
+    use sea_orm_migration::prelude::{DeriveMigrationName, MigrationTrait, MigratorTrait, SchemaManager};
+
+    use super::*;
+    use crate::SeaOrmSqlite;
+
+    #[derive(DeriveMigrationName)]
+    struct Migration;
+
+    // An `async_trait` must be written as its trait is.
+    #[allow(elided_lifetimes_in_paths)]
+    #[async_trait::async_trait]
+    impl MigrationTrait for Migration {
+        async fn up(&self, _: &SchemaManager) -> Result<(), DbErr> {
+            Ok(())
+        }
+    }
+
+    struct None;
+
+    impl MigratorTrait for None {
+        fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+            Vec::new()
+        }
+    }
+
+    struct One;
+
+    impl MigratorTrait for One {
+        fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+            vec![Box::new(Migration)]
+        }
+    }
+
+    fn fingerprint(migrations: impl Migrations<SeaOrmSqlite>) -> Vec<u8> {
+        migrations.fingerprint()
+    }
+
+    #[test]
+    fn without_a_word_the_executable_stands_for_the_code() {
+        let all = fingerprint(migrator(One));
+        assert!(all.ends_with(&executable_identity()));
+    }
+
+    #[test]
+    fn a_version_stands_for_the_code_but_not_for_the_list() {
+        let first = fingerprint(migrator(One).version("1"));
+        assert_eq!(first, fingerprint(migrator(One).version("1")));
+        assert_ne!(first, fingerprint(migrator(One).version("2")));
+        assert_ne!(first, fingerprint(migrator(None).version("1")), "a new migration is seen");
+    }
+
+    #[test]
+    fn sources_stand_for_the_code_if_it_was_compiled_from_them() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str, age: Duration| {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
+            std::fs::write(&path, text).expect("a file");
+            let file = std::fs::File::options().write(true).open(&path).expect("the file");
+            file.set_modified(SystemTime::now() - age).expect("its time");
+        };
+        let old = Duration::from_secs(1_000_000_000);
+        let all = || fingerprint(migrator(One).sources(folder.path()));
+        let executable = fingerprint(migrator(One));
+        assert_eq!(all(), executable, "an empty folder says nothing");
+
+        write("lib.rs", "one", old);
+        let one = all();
+        assert_ne!(one, executable);
+        assert_eq!(one, all());
+
+        write("lib.rs", "two", old);
+        let two = all();
+        assert_ne!(one, two, "a changed file is seen");
+
+        write("more/lib.rs", "three", old);
+        assert_ne!(two, all(), "a new one too, in any folder");
+
+        write("lib.rs", "one", Duration::ZERO);
+        assert_eq!(all(), executable, "this file is younger than the code");
+        let nowhere = folder.path().join("nowhere");
+        assert_eq!(fingerprint(migrator(One).sources(nowhere)), executable);
+    }
+}
