@@ -23,7 +23,9 @@ where
     Box::pin(async move {
         for op in ops {
             match op {
-                Op::Execute(sql) => drop(connection.execute_unprepared(sql).await?),
+                Op::Execute(sql) => {
+                    connection.execute_unprepared(sql).await?;
+                }
                 Op::Query(sql) => {
                     let statement = Statement::from_string(connection.get_database_backend(), sql);
                     let rows = connection.query_all_raw(statement).await?;
