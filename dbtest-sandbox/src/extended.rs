@@ -411,7 +411,8 @@ impl Client {
                 match rewritten {
                     // PREPARE got its name just now: it runs as a query of its own.
                     Some((range, server)) if matches!(portal.kind, Kind::Prepare(..)) => {
-                        let text = [&portal.shown[..range.start], &server, &portal.shown[range.end..]].concat();
+                        let text =
+                            [&portal.shown[..range.start], &server, &portal.shown[range.end..]].concat();
                         let mut message = BytesMut::new();
                         crate::session::query(&text, &mut message);
                         turn.send_query(&message);

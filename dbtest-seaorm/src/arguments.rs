@@ -8,9 +8,6 @@ use dbtest_core::{Backend, Result, TestDb};
 use sea_orm::DatabaseConnection;
 
 /// A backend of this crate: SeaORM on one engine.
-///
-/// Its own trait, and one implementation for each engine's feature: where a crate has only one,
-/// rustc knows the backend of a plain [`DatabaseConnection`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a backend of SeaORM",
     note = "those are `SeaOrmPostgres`, `SeaOrmMySql` and `SeaOrmSqlite`, each behind the feature of its engine"
@@ -60,7 +57,7 @@ impl<B: SeaOrmBackend> Deref for Db<B> {
     message = "a test cannot take `{Self}`",
     label = "take `Db<SeaOrmPostgres>`, `TestDb<SeaOrmPostgres>`, or a `DatabaseConnection`"
 )]
-pub trait FromTestDb<B: Backend>: Sized {
+pub trait FromTestDb<B: SeaOrmBackend>: Sized {
     /// Makes the argument from the test's database.
     ///
     /// # Errors
@@ -68,7 +65,7 @@ pub trait FromTestDb<B: Backend>: Sized {
     fn from_test_db(db: TestDb<B>) -> impl Future<Output = Result<Self>>;
 }
 
-impl<B: Backend> FromTestDb<B> for TestDb<B> {
+impl<B: SeaOrmBackend> FromTestDb<B> for TestDb<B> {
     async fn from_test_db(db: Self) -> Result<Self> {
         Ok(db)
     }
@@ -80,8 +77,18 @@ impl<B: SeaOrmBackend> FromTestDb<B> for Db<B> {
     }
 }
 
-impl<B: SeaOrmBackend> FromTestDb<B> for DatabaseConnection {
-    async fn from_test_db(db: TestDb<B>) -> Result<Self> {
-        Ok(db.handle().clone())
-    }
+macro_rules! plain {
+    ($feature:literal, $backend:ty) => {
+        // One for each engine and none for all: where there is only one, rustc knows the backend.
+        #[cfg(feature = $feature)]
+        impl FromTestDb<$backend> for DatabaseConnection {
+            async fn from_test_db(db: TestDb<$backend>) -> Result<Self> {
+                Ok(db.handle().clone())
+            }
+        }
+    };
 }
+
+plain!("postgres", crate::SeaOrmPostgres);
+plain!("mysql", crate::SeaOrmMySql);
+plain!("sqlite", crate::SeaOrmSqlite);

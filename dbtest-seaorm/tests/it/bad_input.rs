@@ -1,7 +1,9 @@
 //! What can go wrong before a test begins: each has a message that names the operation, the
 //! database and the next step, and never the password.
 
-use dbtest_seaorm::{Backend, ErrorKind, Fixture, Server, StepError, migrator};
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use dbtest_seaorm::Server;
+use dbtest_seaorm::{Backend, ErrorKind, Fixture, StepError, migrator};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, EntityTrait};
 use sea_orm_migration::prelude::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager, Table};
 use sea_orm_migration::{async_trait, schema};
