@@ -17,7 +17,7 @@ pub struct SeaOrmMySql;
 impl SeaOrmBackend for SeaOrmMySql {}
 
 /// The pool inside, unless the application put another connection in its place.
-fn pool(handle: &DatabaseConnection) -> Option<&<SqlxMySql as Backend>::Handle> {
+pub(crate) fn pool(handle: &DatabaseConnection) -> Option<&<SqlxMySql as Backend>::Handle> {
     let is_ours = matches!(handle.inner, DatabaseConnectionType::SqlxMySqlPoolConnection(_));
     is_ours.then(|| handle.get_mysql_connection_pool())
 }

@@ -17,7 +17,7 @@ pub struct SeaOrmPostgres;
 impl SeaOrmBackend for SeaOrmPostgres {}
 
 /// The pool inside, unless the application put another connection in its place.
-fn pool(handle: &DatabaseConnection) -> Option<&<SqlxPostgres as Backend>::Handle> {
+pub(crate) fn pool(handle: &DatabaseConnection) -> Option<&<SqlxPostgres as Backend>::Handle> {
     let is_ours = matches!(handle.inner, DatabaseConnectionType::SqlxPostgresPoolConnection(_));
     is_ours.then(|| handle.get_postgres_connection_pool())
 }

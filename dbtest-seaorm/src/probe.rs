@@ -4,11 +4,9 @@
 use dbtest_core::BoxFuture;
 use dbtest_core::conformance::{Begin, Column, Finish, Op, Probe};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel, QueryStream,
     SqliteTransactionMode, Statement, StreamTrait, TransactionOptions, TransactionTrait,
 };
-
-use crate::SeaOrmBackend;
 
 /// Runs the operations on a connection or in a transaction; after each, waits for `settled`.
 fn run<'a, C>(
@@ -74,62 +72,85 @@ fn strict(backend: DbBackend) -> TransactionOptions {
     }
 }
 
+/// How many connections of a pool are in use or on their way back.
+type Busy<'a> = &'a (dyn Fn() -> usize + Send + Sync);
+
 /// Outside a transaction, SeaORM takes a connection for each statement, and sqlx gives it back
 /// in a task of its own. Waiting until it is back makes the next statement meet the same one.
-async fn run_on_one<B: SeaOrmBackend>(
+async fn run_on_one(
     handle: &DatabaseConnection,
     ops: &[Op],
     answers: &mut Vec<Column>,
+    busy: Busy<'_>,
 ) -> Result<(), DbErr> {
-    let busy = B::watch(handle).ok_or_else(|| DbErr::Custom("no pool".to_owned()))?;
-    run(handle, ops, answers, &|| !busy()).await
+    let before = busy();
+    run(handle, ops, answers, &|| busy() <= before).await
+}
+
+/// Takes a connection and keeps it. Nothing is sent: a stream begins when it is read.
+async fn keep(handle: &DatabaseConnection) -> Result<QueryStream, DbErr> {
+    handle.stream_raw(Statement::from_string(handle.get_database_backend(), "SELECT 1")).await
+}
+
+/// While one of two connections is kept, statements meet the other.
+async fn run_two(
+    handle: &DatabaseConnection,
+    first: &[Op],
+    second: &[Op],
+    busy: Busy<'_>,
+) -> Result<Vec<Column>, DbErr> {
+    let mut answers = Vec::new();
+    let two = keep(handle).await?;
+    run_on_one(handle, first, &mut answers, busy).await?;
+    let one = keep(handle).await?;
+    drop(two);
+    while busy() > 1 {
+        tokio::task::yield_now().await;
+    }
+    run_on_one(handle, second, &mut answers, busy).await?;
+    drop(one);
+    Ok(answers)
 }
 
 macro_rules! probe {
-    ($feature:literal, $backend:ident) => {
+    ($feature:literal, $module:ident, $backend:ident) => {
         #[cfg(feature = $feature)]
-        impl Probe for crate::$backend {
-            const POOLED: bool = true;
-
-            async fn run(handle: &mut DatabaseConnection, ops: &[Op]) -> Result<Vec<Column>, String> {
-                let mut answers = Vec::new();
-                run_on_one::<Self>(handle, ops, &mut answers).await.map_err(words)?;
-                Ok(answers)
+        const _: () = {
+            fn busy(handle: &DatabaseConnection) -> impl Fn() -> usize + Send + Sync + use<> {
+                let pool = crate::$module::pool(handle).cloned();
+                move || pool.as_ref().map_or(0, |pool| (pool.size() as usize).saturating_sub(pool.num_idle()))
             }
 
-            async fn run_two(
-                handle: &mut DatabaseConnection,
-                first: &[Op],
-                second: &[Op],
-            ) -> Result<Vec<Column>, String> {
-                run_two(handle, first, second).await.map_err(words)
-            }
+            impl Probe for crate::$backend {
+                const POOLED: bool = true;
 
-            async fn leak(handle: &mut DatabaseConnection, ops: &[Op]) -> Result<(), String> {
-                run_on_one::<Self>(handle, ops, &mut Vec::new()).await.map_err(words)?;
-                let statement = Statement::from_string(handle.get_database_backend(), "SELECT 1");
-                // Nothing of it is read, and nobody gives its connection back.
-                std::mem::forget(handle.stream_raw(statement).await.map_err(words)?);
-                Ok(())
+                async fn run(handle: &mut DatabaseConnection, ops: &[Op]) -> Result<Vec<Column>, String> {
+                    let mut answers = Vec::new();
+                    run_on_one(handle, ops, &mut answers, &busy(handle)).await.map_err(words)?;
+                    Ok(answers)
+                }
+
+                async fn run_two(
+                    handle: &mut DatabaseConnection,
+                    first: &[Op],
+                    second: &[Op],
+                ) -> Result<Vec<Column>, String> {
+                    run_two(handle, first, second, &busy(handle)).await.map_err(words)
+                }
+
+                async fn leak(handle: &mut DatabaseConnection, ops: &[Op]) -> Result<(), String> {
+                    run_on_one(handle, ops, &mut Vec::new(), &busy(handle)).await.map_err(words)?;
+                    std::mem::forget(keep(handle).await.map_err(words)?);
+                    Ok(())
+                }
             }
-        }
+        };
     };
 }
 
-probe!("postgres", SeaOrmPostgres);
-probe!("mysql", SeaOrmMySql);
-probe!("sqlite", SeaOrmSqlite);
-
-/// Only a transaction keeps a connection, so two of them are open at the same time.
-async fn run_two(handle: &DatabaseConnection, first: &[Op], second: &[Op]) -> Result<Vec<Column>, DbErr> {
-    let mut answers = Vec::new();
-    let (one, two) = (handle.begin().await?, handle.begin().await?);
-    run(&one, first, &mut answers, &|| true).await?;
-    one.commit().await?;
-    run(&two, second, &mut answers, &|| true).await?;
-    two.commit().await?;
-    Ok(answers)
-}
+probe!("postgres", postgres, SeaOrmPostgres);
+probe!("mysql", mysql, SeaOrmMySql);
+probe!("sqlite", sqlite, SeaOrmSqlite);
 
 fn words(error: DbErr) -> String {
     error.to_string()

@@ -17,7 +17,7 @@ pub struct SeaOrmSqlite;
 impl SeaOrmBackend for SeaOrmSqlite {}
 
 /// The pool inside, unless the application put another connection in its place.
-fn pool(handle: &DatabaseConnection) -> Option<&<SqlxSqlite as Backend>::Handle> {
+pub(crate) fn pool(handle: &DatabaseConnection) -> Option<&<SqlxSqlite as Backend>::Handle> {
     let is_ours = matches!(handle.inner, DatabaseConnectionType::SqlxSqlitePoolConnection(_));
     is_ours.then(|| handle.get_sqlite_connection_pool())
 }
