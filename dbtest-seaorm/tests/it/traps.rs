@@ -223,9 +223,9 @@ macro_rules! engine {
             #[tokio::test]
             async fn begin_and_commit_as_text() {
                 under_rollback::<$backend>("raw_transactions", Refused, Refused, async |db| {
-                    db.execute_unprepared("BEGIN").await?;
-                    add(db, "inside").await?;
-                    db.execute_unprepared("COMMIT").await?;
+                    // One text, so that it is one connection: SeaORM takes one per statement.
+                    let insert = "INSERT INTO books (author_id, title) VALUES (1, 'inside')";
+                    db.execute_unprepared(&format!("BEGIN; {insert}; COMMIT")).await?;
                     add(db, "later").await?;
                     Ok(vec!["before", "inside", "later"])
                 })
