@@ -150,9 +150,9 @@ fn finish(found: &mut Vec<Statement>, tokens: &[Token<'_>]) {
             kind: words.kind(),
             schema_change: ["create", "alter", "drop", "do", "call", "import"].iter().any(|w| first.is(w)),
             constant: first.is("select")
-                && tokens[1..].iter().all(|token| {
-                    matches!(token.kind, TokenKind::Literal { .. } | TokenKind::Comma)
-                }),
+                && tokens[1..]
+                    .iter()
+                    .all(|token| matches!(token.kind, TokenKind::Literal { .. } | TokenKind::Comma)),
         });
     }
 }
@@ -628,7 +628,9 @@ mod tests {
         ] {
             assert_eq!(kind(text), Kind::Read, "{text}");
         }
-        for (text, constant) in [("SELECT 1", true), ("select 'x', 2", true), ("SELECT f()", false), ("SELECT x", false)] {
+        for (text, constant) in
+            [("SELECT 1", true), ("select 'x', 2", true), ("SELECT f()", false), ("SELECT x", false)]
+        {
             assert_eq!(statements(text)[0].constant, constant, "{text}");
         }
         for text in [
