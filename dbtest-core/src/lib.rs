@@ -39,7 +39,7 @@ pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
 pub use fixture::Fixture;
 pub use server::{Container, Server};
-pub use setup::{Migrations, StepError};
+pub use setup::{Migrations, StepError, executable_identity};
 pub use slot::{Claim, Kept};
 pub use sql::{Statement, statement_at, statements};
 pub use strategy::{

@@ -92,7 +92,8 @@ where
             }
             _ if pool.size() == 0 => Boundary::Broken(DbError::connection(
                 None,
-                "the application closed the only connection, and the transaction with it",
+                "the only connection was closed, and the transaction with it: by the application, or by the driver \
+                 when a BEGIN with options or a ROLLBACK of it failed",
             )),
             _ => Boundary::Unknown,
         };
