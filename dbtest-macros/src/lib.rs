@@ -58,3 +58,15 @@ use proc_macro::TokenStream;
 pub fn test_sqlx(args: TokenStream, item: TokenStream) -> TokenStream {
     expand::test(&syn::parse_quote!(::dbtest_sqlx), args.into(), item.into()).into()
 }
+
+/// The attribute of `dbtest-sqlx` for [Diesel](https://docs.rs/diesel): `#[dbtest_diesel::test]`,
+/// with the same words.
+///
+/// ```text
+/// #[dbtest_diesel::test(seeds("users.sql"))]
+/// fn a_user_has_a_name(connection: &mut PgConnection) -> QueryResult<()> { … }
+/// ```
+#[proc_macro_attribute]
+pub fn test_diesel(args: TokenStream, item: TokenStream) -> TokenStream {
+    expand::test(&syn::parse_quote!(::dbtest_diesel), args.into(), item.into()).into()
+}

@@ -1,0 +1,7 @@
+#![doc = include_str!("../README.md")]
+
+mod arguments;
+
+pub use arguments::FromTestDb;
+pub use dbtest_core::*;
+pub use dbtest_macros::test_diesel as test;
