@@ -18,7 +18,7 @@ use diesel::migration::{Migration, MigrationMetadata, MigrationName, MigrationSo
 use diesel_migrations::{EmbeddedMigrations, FileBasedMigrations, MigrationHarness};
 
 use crate::pool::Pool;
-use crate::session::Speaks;
+use crate::speaks::Speaks;
 
 /// Takes down the SQL that a migration would run.
 #[derive(Debug, Default)]
