@@ -229,6 +229,13 @@ impl Error {
         )
     }
 
+    /// A sandbox could not be opened.
+    #[cfg(feature = "sandbox")]
+    pub(crate) fn sandbox(place: &str, why: impl fmt::Display) -> Self {
+        let error = DbError::connection(None, why.to_string());
+        Self::connect(place, Engine::Postgres, error)
+    }
+
     pub(crate) fn leaked(test: &str, leaked: usize) -> Self {
         Self::new(
             ErrorKind::Cleanup,

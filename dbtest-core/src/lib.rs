@@ -17,6 +17,8 @@ mod name;
 mod progress;
 pub mod runner;
 mod runtime;
+#[cfg(feature = "sandbox")]
+mod sandbox;
 mod server;
 mod setup;
 mod slot;

@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
-use crate::backend::Place;
+use crate::backend::{Boundary, Place};
 use crate::description::{Kept as KeptNote, now};
-use crate::engine::{Attached, Hold, Settle, Settled};
+use crate::engine::{Attached, Hold, Sandboxing, Settle, Settled};
 use crate::error::{Error, Result};
 use crate::ground::Ground;
 use crate::name::Name;
+#[cfg(feature = "sandbox")]
+use crate::sandbox::Wire;
 use crate::{progress, sweep};
 
 /// A place that one test has, and the crash-safe claim on it: it ends when this process does,
@@ -22,6 +24,8 @@ pub struct Claim {
     restart_identity: bool,
     /// Identity values are at their start too.
     exact: bool,
+    #[cfg(feature = "sandbox")]
+    wire: Wire,
 }
 
 #[derive(Debug)]
@@ -54,13 +58,53 @@ impl Claim {
         Place::new(self.name.to_string(), self.ground.places.url(&self.name), self.max_connections)
     }
 
-    /// The same place, opened inside one transaction that is never committed.
+    /// The same place, opened inside one transaction that is never committed. On Postgres
+    /// that is a server of our own, and the place's URL is that server's.
     ///
     /// # Errors
     /// The place can't have such a transaction.
-    pub fn sandboxed(&self) -> Result<Place> {
-        let sandbox = self.ground.places.sandbox(&self.name)?;
-        Ok(Place { sandbox: Some(sandbox), max_connections: 1, ..self.place() })
+    pub async fn sandboxed(&mut self) -> Result<Place> {
+        match self.ground.places.sandbox(&self.name)? {
+            Sandboxing::Handle(sandbox) => {
+                Ok(Place { sandbox: Some(sandbox), max_connections: 1, ..self.place() })
+            }
+            #[cfg(feature = "sandbox")]
+            Sandboxing::Wire(guard) => {
+                let place = self.place();
+                let url = self.wire.open(&place.url, guard).await?;
+                Ok(Place { url, ..place })
+            }
+        }
+    }
+
+    /// Ends the transaction of [`sandboxed`](Claim::sandboxed) where it is not the handle's own.
+    /// With `keep`, what the test committed stays for a person to look at.
+    pub async fn end_sandbox(&mut self, keep: bool) -> Option<Boundary> {
+        #[cfg(feature = "sandbox")]
+        if let Some(ended) = self.wire.close(keep).await {
+            return Some(match ended.lost {
+                None => Boundary::Intact,
+                Some(why) => Boundary::Broken(crate::backend::DbError::connection(None, why)),
+            });
+        }
+        let _ = keep;
+        None
+    }
+
+    /// Ends what is still connected to the place from here.
+    async fn close_wire(&mut self) {
+        #[cfg(feature = "sandbox")]
+        {
+            self.wire.close(false).await;
+            self.wire.cool();
+        }
+    }
+
+    fn spared(&self) -> Option<i32> {
+        #[cfg(feature = "sandbox")]
+        return self.wire.spared();
+        #[cfg(not(feature = "sandbox"))]
+        None
     }
 
     /// Ends every other connection to the place, puts it back to its baseline, and gives it to
@@ -71,7 +115,10 @@ impl Claim {
     /// # Errors
     /// The reset failed. The place is then retired.
     pub async fn recycle(mut self, leaked: usize, rolled_back: bool) -> Result<()> {
-        let how = Settle { leaked, rolled_back, restart_identity: self.restart_identity };
+        // Nothing is left of it if the strategy ended it.
+        self.end_sandbox(false).await;
+        let spared = self.spared();
+        let how = Settle { leaked, rolled_back, restart_identity: self.restart_identity, spared };
         let settled = match &mut self.held {
             Held::Slot(attached) => attached.settle(how).await,
             Held::Clone(_) => return self.discard().await,
@@ -108,7 +155,8 @@ impl Claim {
     ///
     /// # Errors
     /// It could not be dropped; the next run sweeps it.
-    pub async fn discard(self) -> Result<()> {
+    pub async fn discard(mut self) -> Result<()> {
+        self.close_wire().await;
         let Self { ground, name, held, .. } = self;
         match held {
             Held::Slot(attached) => {
@@ -128,7 +176,8 @@ impl Claim {
     ///
     /// # Errors
     /// The place could not be marked; it is then swept.
-    pub async fn keep(self, test: &str, strategy: &str) -> Result<Kept> {
+    pub async fn keep(mut self, test: &str, strategy: &str) -> Result<Kept> {
+        self.close_wire().await;
         let Self { ground, name, held, .. } = self;
         let mut description = ground.describe();
         description.kept = Some(KeptNote { test: test.to_owned(), strategy: strategy.to_owned(), at: now() });
@@ -159,13 +208,15 @@ impl Ground {
     /// Leases a slot: one that is idle in this process, else one that is free on the server,
     /// else a new one.
     pub(crate) async fn slot(self: &Arc<Self>, wanted: Wanted, test: &str) -> Result<Claim> {
-        let settle = Settle { leaked: 0, rolled_back: false, restart_identity: wanted.restart_identity };
+        let settle =
+            Settle { leaked: 0, rolled_back: false, restart_identity: wanted.restart_identity, spared: None };
         while let Some(mut claim) = self.take_idle() {
             claim.max_connections = wanted.max_connections;
             claim.restart_identity = wanted.restart_identity;
             if claim.exact || !wanted.restart_identity {
                 return Ok(claim);
             }
+            let settle = Settle { spared: claim.spared(), ..settle };
             if let Held::Slot(attached) = &mut claim.held
                 && attached.settle(settle).await? == Settled::Clean
             {
@@ -222,6 +273,8 @@ impl Ground {
             max_connections: wanted.max_connections,
             restart_identity: wanted.restart_identity,
             exact: true,
+            #[cfg(feature = "sandbox")]
+            wire: Wire::default(),
         }
     }
 

@@ -138,10 +138,18 @@ impl<B: Backend> TestDb<B> {
         self.inner().place.clone()
     }
 
-    /// The URL of this database, with its password, for a process that the test starts. Under
-    /// the strategy `rollback` that process sees the committed baseline, not the test's rows.
+    /// The URL of this database, with its password, for a process that the test starts. It ends
+    /// with the test. Under the strategy `rollback` it leads to the test's sandbox on Postgres,
+    /// so that the process shares the test's rows; on MySQL and SQLite it shows the baseline.
     pub fn url(&self) -> &str {
         &self.inner().place.url
+    }
+
+    /// The URL of the database itself, with its password. Under the strategy `rollback` what the
+    /// test did is not seen there.
+    pub fn database_url(&self) -> String {
+        let inner = self.inner();
+        inner.lease.as_ref().map_or_else(|| inner.place.url.clone(), |lease| B::url(&lease.claim.place().url))
     }
 
     /// The name of the database, schema or file.

@@ -61,6 +61,17 @@ pub(crate) fn with_parameter(url: &str, key: &str, value: &str) -> String {
     format!("{url}{joint}{key}={encoded}")
 }
 
+/// The text without percent encoding.
+#[cfg(feature = "sandbox")]
+pub(crate) fn decoded(text: &str) -> String {
+    // A pair of a query is decoded; a lone `+` there would be a space.
+    let pair = format!("x={}", text.replace('+', "%2B").replace('&', "%26"));
+    ::url::form_urlencoded::parse(pair.as_bytes())
+        .next()
+        .map(|(_, value)| value.into_owned())
+        .unwrap_or_default()
+}
+
 /// The engine that the URL's scheme names.
 pub(crate) fn engine(url: &str) -> Option<Engine> {
     match url.split(':').next()? {

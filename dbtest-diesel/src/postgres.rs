@@ -113,13 +113,6 @@ impl Backend for DieselPostgres {
     }
 
     async fn open(place: &Place) -> Result<Self::Handle, DbError> {
-        if place.sandbox.is_some() {
-            return Err(DbError::statement(
-                None,
-                "a transaction around the whole test needs more than Diesel's own means on Postgres: a statement \
-                 that fails would make r2d2 throw the connection away; use another strategy than \"rollback\"",
-            ));
-        }
         Ok(pool::open(place))
     }
 

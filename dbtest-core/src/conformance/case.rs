@@ -247,7 +247,7 @@ impl<B: Probe> Case<B> {
 
     /// Starts the operations and abandons them when the statement with the word is running.
     pub(super) async fn abandon(&self, db: &mut Db<B>, ops: &[Op], word: &str) -> Checked {
-        let url = db.0.url().to_owned();
+        let url = db.0.database_url();
         let what = format!("the server runs {word}");
         let reached = until(&what, async || Ok(self.runs(&url, word).await?.then_some(())));
         tokio::select! {

@@ -130,10 +130,20 @@ pub(crate) trait Places: Send + Sync + fmt::Debug {
     async fn destroy(&self, name: &Name) -> Result<bool>;
 
     /// The transaction that is never committed, in this place.
-    fn sandbox(&self, name: &Name) -> Result<Sandbox>;
+    fn sandbox(&self, name: &Name) -> Result<Sandboxing>;
 
     /// Why the boundary's check failed, and the next step, in words.
     fn explain(&self, error: &crate::backend::DbError) -> (String, &'static str);
+}
+
+/// How a transaction that is never committed is had.
+#[derive(Debug)]
+pub(crate) enum Sandboxing {
+    /// The handle has one connection, and the backend opens the transaction on it.
+    Handle(Sandbox),
+    /// The place is opened through a server of our own, which holds the transaction.
+    #[cfg(feature = "sandbox")]
+    Wire(crate::sandbox::Guard),
 }
 
 /// A place that a survey found.
@@ -178,6 +188,8 @@ pub(crate) struct Settle {
     pub(crate) rolled_back: bool,
     /// Identity values start again even where that costs (MySQL).
     pub(crate) restart_identity: bool,
+    /// The server process of a connection of our own that stays open (Postgres).
+    pub(crate) spared: Option<i32>,
 }
 
 /// How a reset ended.

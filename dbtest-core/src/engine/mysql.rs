@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ::url::Url;
 use async_trait::async_trait;
 
-use super::{Attached, Engine, Found, Hold, Places, Settle, Settled};
+use super::{Attached, Engine, Found, Hold, Places, Sandboxing, Settle, Settled};
 use crate::backend::{Check, DbError, Rows, Sandbox, Session};
 use crate::description::Description;
 use crate::error::{Error, Result};
@@ -648,10 +648,10 @@ impl Places for Databases {
         dropped.map(|()| true)
     }
 
-    fn sandbox(&self, _name: &Name) -> Result<Sandbox> {
+    fn sandbox(&self, _name: &Name) -> Result<Sandboxing> {
         let xid = format!("'dbtest-{}'", crate::name::unique());
         let before = if self.flavour.detaches_xa { "SET SESSION xa_detach_on_prepare = OFF" } else { "" };
-        Ok(Sandbox {
+        Ok(Sandboxing::Handle(Sandbox {
             before: before.to_owned(),
             // Inside XA a COMMIT, a BEGIN and every DDL statement fail, instead of committing.
             begin: format!("XA START {xid}"),
@@ -660,7 +660,7 @@ impl Places for Databases {
             rollback: format!("XA END {xid}; XA ROLLBACK {xid}"),
             commit: format!("XA END {xid}; XA COMMIT {xid} ONE PHASE"),
             refuse_commit: false,
-        })
+        }))
     }
 
     fn explain(&self, error: &DbError) -> (String, &'static str) {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use ::url::Url;
 use async_trait::async_trait;
 
-use super::{Attached, Engine, Found, Hold, Places, Settle, Settled};
-use crate::backend::{Check, DbError, Sandbox, Session};
+use super::{Attached, Engine, Found, Hold, Places, Sandboxing, Settle, Settled};
+use crate::backend::{DbError, Session};
 use crate::description::Description;
 use crate::error::{Error, Result};
 use crate::hub::{Hub, Lent, scalar};
@@ -270,19 +270,20 @@ impl Places for Databases {
         destroyed
     }
 
-    fn sandbox(&self, _name: &Name) -> Result<Sandbox> {
-        Ok(Sandbox {
-            // Whatever runs behind a lost transaction must not write.
-            before: "SET default_transaction_read_only = on".to_owned(),
-            begin: "BEGIN READ WRITE".to_owned(),
-            after: "INSERT INTO _dbtest.guard VALUES (1); SAVEPOINT _dbtest".to_owned(),
-            checks: vec![Check::Succeeds(
-                "SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT _dbtest".to_owned(),
-            )],
-            rollback: "ROLLBACK".to_owned(),
-            commit: "SET LOCAL dbtest.commit = 'on'; COMMIT".to_owned(),
-            refuse_commit: false,
-        })
+    #[cfg(feature = "sandbox")]
+    fn sandbox(&self, _name: &Name) -> Result<Sandboxing> {
+        Ok(Sandboxing::Wire(crate::sandbox::Guard {
+            refuse: "INSERT INTO _dbtest.guard VALUES (1)",
+            allow: "SET LOCAL dbtest.commit = 'on'",
+        }))
+    }
+
+    #[cfg(not(feature = "sandbox"))]
+    fn sandbox(&self, name: &Name) -> Result<Sandboxing> {
+        Err(Error::unsupported(
+            format!("a rolled-back transaction of {name} needs the sandbox, and it was not built"),
+            "switch on the feature `sandbox` of dbtest-core, or use the strategy \"truncate\"",
+        ))
     }
 
     fn explain(&self, error: &DbError) -> (String, &'static str) {
@@ -396,8 +397,7 @@ pub(super) async fn attach(
     );
     match session.query(&sql).await {
         Ok(rows) if scalar(&rows) == Some("1") => {
-            let settle = format!("SELECT {meta}.settle()");
-            Ok(Some(Box::new(Slot { place: place.to_owned(), settle, session })))
+            Ok(Some(Box::new(Slot { place: place.to_owned(), meta: meta.to_owned(), session })))
         }
         Ok(_) => {
             session.close().await;
@@ -412,7 +412,8 @@ pub(super) async fn attach(
 /// A leased slot.
 struct Slot {
     place: String,
-    settle: String,
+    /// The schema of our own.
+    meta: String,
     session: Box<dyn Session>,
 }
 
@@ -424,10 +425,11 @@ impl fmt::Debug for Slot {
 
 #[async_trait]
 impl Attached for Slot {
-    async fn settle(&mut self, _how: Settle) -> Result<Settled> {
+    async fn settle(&mut self, how: Settle) -> Result<Settled> {
+        let settle = format!("SELECT {}.settle({})", self.meta, how.spared.unwrap_or(0));
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.session.query(&self.settle).await {
+            match self.session.query(&settle).await {
                 Ok(rows) => match scalar(&rows) {
                     Some("clean") => return Ok(Settled::Clean),
                     Some("busy") => {}
@@ -455,28 +457,10 @@ impl Attached for Slot {
 }
 
 pub(super) fn explain(error: &DbError) -> (String, &'static str) {
-    const TRUNCATE: &str =
-        "use the ORM's own transactions, or the strategy \"truncate\" or \"template\" for this test";
-    match error.code.as_deref() {
-        Some("25P02") => (
-            "a statement failed outside a transaction of the application's own, and Postgres runs nothing \
-             more in a transaction after that"
-                .to_owned(),
-            "let the statement fail inside a transaction of its own, or use the strategy \"truncate\" or \
-             \"template\" for this test",
-        ),
-        Some("25P01" | "3B001") => (
-            "it was ended by a COMMIT or ROLLBACK that was not the ORM's own, or by a BEGIN with options that \
-             failed; nothing was committed, and what came after ran without it"
-                .to_owned(),
-            TRUNCATE,
-        ),
-        Some(code) if code.starts_with("23") => (
-            format!("a deferred constraint would have failed at COMMIT: {}", error.message),
-            "correct what the application writes; in production its COMMIT would fail like this",
-        ),
-        _ => (error.message.clone(), TRUNCATE),
-    }
+    (
+        error.message.clone(),
+        "see the statement that is named; use the strategy \"truncate\" or \"template\" for this test",
+    )
 }
 
 /// The command that opens a database in psql. Without the password: psql asks for it, or finds

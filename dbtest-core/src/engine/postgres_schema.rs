@@ -7,8 +7,8 @@ use ::url::Url;
 use async_trait::async_trait;
 
 use super::postgres::{self, Facts, SLOT_SQL, slot_sql};
-use super::{Attached, Engine, Found, Hold, Places};
-use crate::backend::{DbError, Sandbox};
+use super::{Attached, Engine, Found, Hold, Places, Sandboxing};
+use crate::backend::DbError;
 use crate::description::Description;
 use crate::error::{Error, Result};
 use crate::hub::Hub;
@@ -203,7 +203,7 @@ impl Places for Schemas {
         dropped.map(|()| true)
     }
 
-    fn sandbox(&self, name: &Name) -> Result<Sandbox> {
+    fn sandbox(&self, name: &Name) -> Result<Sandboxing> {
         Err(Error::unsupported(
             format!("a rolled-back transaction needs a database of its own, and {name} is a schema"),
             "use the strategy \"rollback\" with a user who may create databases, or \"schema\"",

@@ -146,14 +146,15 @@ END $do$;
 
 -- Ends every other connection, then puts everything back. One round trip. Returns 'busy' while
 -- another connection is still there, 'clean' when all is at its baseline, else why it can't be.
-CREATE FUNCTION @meta@.settle() RETURNS text LANGUAGE plpgsql AS $f$
+-- The connection with the spared process is our own, has nothing open, and stays.
+CREATE FUNCTION @meta@.settle(spared int) RETURNS text LANGUAGE plpgsql AS $f$
 DECLARE
   marks oid[];
   t record;
   replica boolean := current_setting('session_replication_role') = 'replica';
 BEGIN
   IF (SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_get_activity(NULL) a
-      WHERE a.pid <> pg_backend_pid() AND @others@) > 0 THEN
+      WHERE a.pid NOT IN (pg_backend_pid(), spared) AND @others@) > 0 THEN
     RETURN 'busy';
   END IF;
   SELECT array_agg(DISTINCT relid) INTO marks FROM @meta@.mark;

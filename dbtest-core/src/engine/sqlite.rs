@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use super::{Attached, Engine, Found, Hold, Places, Settle, Settled};
+use super::{Attached, Engine, Found, Hold, Places, Sandboxing, Settle, Settled};
 use crate::backend::{Check, DbError, Sandbox, Session};
 use crate::description::Description;
 use crate::error::{Error, Result};
@@ -283,8 +283,8 @@ impl Places for Files {
         Ok(true)
     }
 
-    fn sandbox(&self, _name: &Name) -> Result<Sandbox> {
-        Ok(Sandbox {
+    fn sandbox(&self, _name: &Name) -> Result<Sandboxing> {
+        Ok(Sandboxing::Handle(Sandbox {
             before: String::new(),
             begin: "BEGIN".to_owned(),
             after: "SAVEPOINT _dbtest".to_owned(),
@@ -296,7 +296,7 @@ impl Places for Files {
             commit: "COMMIT".to_owned(),
             // SQLite has no SQL that refuses a COMMIT.
             refuse_commit: true,
-        })
+        }))
     }
 
     fn explain(&self, error: &DbError) -> (String, &'static str) {

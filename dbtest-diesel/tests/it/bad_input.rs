@@ -169,7 +169,7 @@ mod postgres {
         let create = format!("CREATE ROLE {role} LOGIN PASSWORD 'right'");
         run(&db, &create).expect("a role");
         // Where the server trusts its socket no password is wrong; a user that is not there is.
-        let url = as_user(db.url(), &format!("{role}_x"), "postgres");
+        let url = as_user(&db.database_url(), &format!("{role}_x"), "postgres");
         let fixture = Fixture::<DieselPostgres>::new().empty().server(Server::url(url));
         let text = refused(fixture, ErrorKind::Connect, &["cannot connect to Postgres", &role]);
         assert!(text.contains("check user and password"), "{text}");
@@ -184,7 +184,7 @@ mod postgres {
         let role = format!("dbtest_poor_{}", std::process::id());
         let create = format!("CREATE ROLE {role} LOGIN PASSWORD '{SECRET}'");
         run(&db, &create).expect("a role");
-        let url = as_user(db.url(), &role, "postgres");
+        let url = as_user(&db.database_url(), &role, "postgres");
         for strategy in [Strategy::Rollback, Strategy::Truncate, Strategy::Template] {
             let fixture =
                 Fixture::<DieselPostgres>::new().empty().server(Server::url(&url)).strategy(strategy);
@@ -196,7 +196,7 @@ mod postgres {
         run(&db, &format!("CREATE DATABASE {name} OWNER {role}")).expect("a home");
         let own = Fixture::<DieselPostgres>::new()
             .sql("schema.sql", "CREATE TABLE a (x INT); INSERT INTO a VALUES (1)")
-            .server(Server::url(as_user(db.url(), &role, &name)))
+            .server(Server::url(as_user(&db.database_url(), &role, &name)))
             .strategy(Strategy::Schema);
         for _ in 0..2 {
             let poor = own.clone().open_blocking().expect("a schema");
@@ -262,7 +262,7 @@ mod mysql {
     #[test]
     fn a_user_who_is_not_there() {
         let db = Fixture::<DieselMySql>::new().empty().open_blocking().expect("a database");
-        let url = as_user(db.url(), "dbtest_nobody", "mysql");
+        let url = as_user(&db.database_url(), "dbtest_nobody", "mysql");
         let fixture = Fixture::<DieselMySql>::new().empty().server(Server::url(url));
         let words = ["cannot connect to MySQL", "dbtest_nobody", "check user and password"];
         refused(fixture, ErrorKind::Connect, &words);
@@ -275,7 +275,7 @@ mod mysql {
         let user = format!("dbtest_poor_{}", std::process::id());
         let create = format!("CREATE USER '{user}'@'%' IDENTIFIED BY '{SECRET}'");
         run(&db, &create).expect("a user");
-        let url = as_user(db.url(), &user, "information_schema");
+        let url = as_user(&db.database_url(), &user, "information_schema");
         let fixture = Fixture::<DieselMySql>::new().empty().server(Server::url(url));
         refused(fixture, ErrorKind::Rights, &["dbtest_meta", "denied", "GRANT ALL ON `dbtest\\_%`"]);
         let drop = format!("DROP USER '{user}'@'%'");

@@ -149,7 +149,7 @@ mod postgres {
         let create = format!("CREATE ROLE {role} LOGIN PASSWORD 'right'");
         sqlx::query(sqlx::AssertSqlSafe(create)).execute(db.handle()).await.expect("a role");
         // Where the server trusts its socket no password is wrong; a user that is not there is.
-        let url = as_user(db.url(), &format!("{role}_x"), "postgres");
+        let url = as_user(&db.database_url(), &format!("{role}_x"), "postgres");
         let fixture = Fixture::<SqlxPostgres>::new().empty().server(Server::url(url));
         let text = refused(fixture, ErrorKind::Connect, &["cannot connect to Postgres", &role]).await;
         assert!(text.contains("check user and password"), "{text}");
@@ -164,7 +164,7 @@ mod postgres {
         let role = format!("dbtest_poor_{}", std::process::id());
         let create = format!("CREATE ROLE {role} LOGIN PASSWORD '{SECRET}'");
         sqlx::query(sqlx::AssertSqlSafe(create)).execute(db.handle()).await.expect("a role");
-        let url = as_user(db.url(), &role, "postgres");
+        let url = as_user(&db.database_url(), &role, "postgres");
         for strategy in [Strategy::Rollback, Strategy::Truncate, Strategy::Template] {
             let fixture = Fixture::<SqlxPostgres>::new().empty().server(Server::url(&url)).strategy(strategy);
             let words = ["may not create databases", "CREATEDB", "\"schema\""];
@@ -177,7 +177,7 @@ mod postgres {
         }
         let own = Fixture::<SqlxPostgres>::new()
             .sql("schema.sql", "CREATE TABLE a (x INT); INSERT INTO a VALUES (1)")
-            .server(Server::url(as_user(db.url(), &role, &name)))
+            .server(Server::url(as_user(&db.database_url(), &role, &name)))
             .strategy(Strategy::Schema);
         for _ in 0..2 {
             let poor = own.clone().open().await.expect("a schema");
@@ -240,7 +240,7 @@ mod mysql {
     #[tokio::test]
     async fn a_user_who_is_not_there() {
         let db = Fixture::<SqlxMySql>::new().empty().open().await.expect("a database");
-        let url = as_user(db.url(), "dbtest_nobody", "mysql");
+        let url = as_user(&db.database_url(), "dbtest_nobody", "mysql");
         let fixture = Fixture::<SqlxMySql>::new().empty().server(Server::url(url));
         let words = ["cannot connect to MySQL", "dbtest_nobody", "check user and password"];
         refused(fixture, ErrorKind::Connect, &words).await;
@@ -253,7 +253,7 @@ mod mysql {
         let user = format!("dbtest_poor_{}", std::process::id());
         let create = format!("CREATE USER '{user}'@'%' IDENTIFIED BY '{SECRET}'");
         sqlx::raw_sql(sqlx::AssertSqlSafe(create)).execute(db.handle()).await.expect("a user");
-        let url = as_user(db.url(), &user, "information_schema");
+        let url = as_user(&db.database_url(), &user, "information_schema");
         let fixture = Fixture::<SqlxMySql>::new().empty().server(Server::url(url));
         refused(fixture, ErrorKind::Rights, &["dbtest_meta", "denied", "GRANT ALL ON `dbtest\\_%`"]).await;
         let drop = format!("DROP USER '{user}'@'%'");

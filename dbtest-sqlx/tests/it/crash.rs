@@ -153,7 +153,7 @@ macro_rules! engine {
                 // process sweeps first, so one is started and ended.
                 let child = start(&test, "body", folder.path());
                 let db = fixture(&apart, strategy).open().await.expect("a database");
-                let places = places(db.url().to_owned()).await;
+                let places = places(db.database_url()).await;
                 let fingerprint = db.name().split('_').nth(2).expect("a fingerprint").to_owned();
                 let ours: Vec<_> = places.iter().filter(|name| name.contains(&fingerprint)).collect();
                 db.close().await.expect("closed");

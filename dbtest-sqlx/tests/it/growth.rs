@@ -55,7 +55,7 @@ macro_rules! engine {
             /// How many places of this setup there are, asked through one of them.
             async fn places() -> usize {
                 let db = fixture(Strategy::Truncate).open().await.expect("a database");
-                let all = crate::crash::$engine::places(db.url().to_owned()).await;
+                let all = crate::crash::$engine::places(db.database_url()).await;
                 let fingerprint = db.name().split('_').nth(2).expect("a fingerprint").to_owned();
                 db.close().await.expect("closed");
                 all.iter().filter(|place| place.contains(&fingerprint)).count()

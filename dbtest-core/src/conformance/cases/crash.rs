@@ -129,7 +129,7 @@ async fn abandoned<B: Probe>(case: &Case<B>, wrap: impl Fn(Vec<Op>) -> Vec<Op>) 
         db.clean().await?;
         // Whoever still writes to this place would do so behind the reset.
         ensure!(
-            !case.runs(db.0.url(), &word).await?,
+            !case.runs(&db.0.database_url(), &word).await?,
             "the next test has its place, and the cancelled statement still runs"
         );
         db.run([note("next")]).await.map(drop)
@@ -160,7 +160,7 @@ pub(crate) async fn a_client_killed_in_a_slow_write_changes_nothing_for_the_next
     if let Some(file) = std::env::var_os(VICTIM) {
         let mut db = case.open_as(fixture(), &case.test).await?;
         let part = Path::new(&file).with_extension("part");
-        std::fs::write(&part, format!("{}\n{}", db.0.name(), db.0.url()))?;
+        std::fs::write(&part, format!("{}\n{}", db.0.name(), db.0.database_url()))?;
         std::fs::rename(&part, &file)?;
         let ran = db.try_run([Op::execute(schema::slow_write(B::ENGINE, &word))]).await;
         return Err(Fault(format!("nobody killed this process: {ran:?}")));
@@ -201,7 +201,7 @@ pub(crate) async fn a_client_killed_in_a_slow_write_changes_nothing_for_the_next
             let result = async {
                 next.clean().await?;
                 ensure!(
-                    !again || !case.runs(next.0.url(), &word).await?,
+                    !again || !case.runs(&next.0.database_url(), &word).await?,
                     "the place was leased again while the dead process's write runs in it"
                 );
                 next.run([note("next")]).await.map(drop)

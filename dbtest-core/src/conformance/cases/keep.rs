@@ -12,7 +12,7 @@ use crate::conformance::schema;
 /// there, in all processes.
 pub(super) async fn alone<B: Probe>(case: &Case<B>) -> Checked<File> {
     // What is left of a URL without the place's name is the server.
-    let server = case.test(async |db| Ok(db.0.url().replace(db.0.name(), ""))).await?;
+    let server = case.test(async |db| Ok(db.0.database_url().replace(db.0.name(), ""))).await?;
     let mut hasher = DefaultHasher::new();
     server.hash(&mut hasher);
     let path = std::env::temp_dir().join(format!("dbtest-conformance-{:016x}.lock", hasher.finish()));
@@ -25,7 +25,7 @@ pub(super) async fn alone<B: Probe>(case: &Case<B>) -> Checked<File> {
 async fn failing<B: Probe>(case: &Case<B>, test: &str, word: &str) -> Checked<String> {
     let url = Mutex::new(String::new());
     let ran = case.ran(test, async |mut db| {
-        *url.lock().unwrap_or_else(PoisonError::into_inner) = db.url().to_owned();
+        *url.lock().unwrap_or_else(PoisonError::into_inner) = db.database_url();
         B::run(db.handle_mut(), &[Op::execute(format!("INSERT INTO keyless VALUES ('{word}')"))]).await?;
         Err("on purpose".to_owned())
     });
@@ -90,7 +90,7 @@ pub(crate) async fn a_test_may_keep_its_place<B: Probe>(case: &Case<B>) -> Check
             db.execute("INSERT INTO keyless VALUES ('evidence')").await?;
             // Under a sandbox this commits.
             db.0.keep();
-            Ok(db.0.url().to_owned())
+            Ok(db.0.database_url())
         })
         .await?;
     let released = case.released(&case.test).await?;

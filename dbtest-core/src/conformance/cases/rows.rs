@@ -224,7 +224,7 @@ pub(crate) async fn a_place_is_reused_or_dropped<B: Probe>(case: &Case<B>) -> Ch
                 if round % 2 == 1 && case.takes_ddl() {
                     db.execute("CREATE TABLE extra (id int)").await?;
                 }
-                Ok((db.0.name().to_owned(), db.0.url().to_owned()))
+                Ok((db.0.name().to_owned(), db.0.database_url()))
             })
             .await?;
         if !places.contains(&place) {

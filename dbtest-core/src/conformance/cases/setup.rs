@@ -184,8 +184,8 @@ impl IsolationStrategy for RollbackInSchemas {
     }
 
     async fn acquire(&self, context: &Context) -> Result<Lease> {
-        let claim = context.slot().await?;
-        match claim.sandboxed() {
+        let mut claim = context.slot().await?;
+        match claim.sandboxed().await {
             Ok(place) => Ok(Lease { place, claim }),
             Err(error) => {
                 claim.recycle(0, true).await?;

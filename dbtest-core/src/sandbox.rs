@@ -1,0 +1,160 @@
+//! Opens and ends the wire-level sandbox of a Postgres place; the sandbox itself is the crate
+//! `dbtest-sandbox`.
+
+use std::fmt;
+
+use dbtest_sandbox::{Address, End, Options, Sandbox, Server, Upstream};
+use url::Url;
+
+use crate::error::{Error, Result};
+use crate::test_db::SANDBOX_WAIT;
+
+/// The SQL that guards a sandbox's transaction from below.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Guard {
+    /// Makes COMMIT fail.
+    pub(crate) refuse: &'static str,
+    /// Lets it succeed after all.
+    pub(crate) allow: &'static str,
+}
+
+/// A place's sandbox while a test has it, and its warm server connection between tests.
+#[derive(Default)]
+pub(crate) struct Wire {
+    open: Option<Sandbox>,
+    warm: Option<Upstream>,
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Wire({})", if self.open.is_some() { "open" } else { "closed" })
+    }
+}
+
+/// How a sandbox ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Why its transaction was not there any more.
+    pub(crate) lost: Option<String>,
+}
+
+impl Wire {
+    /// Opens a sandbox on the database of this URL, and returns the URL of the sandbox.
+    pub(crate) async fn open(&mut self, url: &str, guard: Guard) -> Result<String> {
+        let server = server(url)?;
+        let shown = crate::url::shown(url);
+        let upstream = match self.warm.take() {
+            Some(warm) => warm,
+            None => Upstream::connect(server.clone()).await.map_err(|error| Error::sandbox(&shown, error))?,
+        };
+        let options = Options {
+            guard: guard.refuse.to_owned(),
+            allow_commit: guard.allow.to_owned(),
+            wait: SANDBOX_WAIT,
+            ..Options::default()
+        };
+        let sandbox =
+            Sandbox::open(upstream, options).await.map_err(|error| Error::sandbox(&shown, error))?;
+        let address = sandbox.address().clone();
+        let inside = inside(url, &server, &address, sandbox.password())?;
+        self.open = Some(sandbox);
+        Ok(inside)
+    }
+
+    /// Ends the sandbox; `None` if there is none. With `keep`, what the test committed stays.
+    pub(crate) async fn close(&mut self, keep: bool) -> Option<Ended> {
+        let sandbox = self.open.take()?;
+        let closed = sandbox.close(if keep { End::Commit } else { End::Discard }).await;
+        self.warm = closed.upstream;
+        Some(Ended { lost: closed.intact.err().map(|error| error.to_string()) })
+    }
+
+    /// The server process of the connection that stays open.
+    pub(crate) fn spared(&self) -> Option<i32> {
+        self.warm.as_ref().map(Upstream::process)
+    }
+
+    /// Ends the connection to the server.
+    pub(crate) fn cool(&mut self) {
+        self.warm = None;
+    }
+}
+
+fn malformed(url: &str) -> Error {
+    Error::sandbox(&crate::url::shown(url), "its URL names no server that can be reached")
+}
+
+/// What the URL says of the server, as libpq reads it.
+fn server(url: &str) -> Result<Server> {
+    let parsed = Url::parse(url).map_err(|_| malformed(url))?;
+    let pair =
+        |name: &str| parsed.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+    let port = parsed.port().or_else(|| pair("port")?.parse().ok()).unwrap_or(5432);
+    let address = match crate::url::socket(&parsed) {
+        Some(folder) => Address::Unix(format!("{folder}/.s.PGSQL.{port}").into()),
+        None => {
+            let host = parsed.host_str().unwrap_or("localhost");
+            Address::Tcp(host.trim_matches(['[', ']']).to_owned(), port)
+        }
+    };
+    let decoded = |text: &str| crate::url::decoded(text);
+    let user = match parsed.username() {
+        "" => pair("user").unwrap_or_else(|| std::env::var("USER").unwrap_or_else(|_| "postgres".to_owned())),
+        user => decoded(user),
+    };
+    let password = parsed.password().map(decoded).or_else(|| pair("password"));
+    let database = decoded(parsed.path().trim_start_matches('/'));
+    Ok(Server { address, user, password, database })
+}
+
+/// The URL that opens the sandbox: as the server's, but for where it is and the password.
+fn inside(url: &str, server: &Server, address: &Address, password: &str) -> Result<String> {
+    let mut inside = Url::parse(url).map_err(|_| malformed(url))?;
+    let where_it_is = ["host", "hostaddr", "port", "user", "password", "dbname", "sslmode"];
+    let parameters: Vec<(String, String)> = inside
+        .query_pairs()
+        .filter(|(name, _)| !where_it_is.contains(&name.as_ref()) && !name.starts_with("ssl"))
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .collect();
+    inside.set_query(None);
+    let Address::Tcp(host, port) = address else { return Err(malformed(url)) };
+    let set = inside.set_host(Some(host)).is_ok()
+        && inside.set_port(Some(*port)).is_ok()
+        && inside.set_username(&server.user).is_ok()
+        && inside.set_password(Some(password)).is_ok();
+    if !set {
+        return Err(malformed(url));
+    }
+    let mut inside = crate::url::with_parameter(inside.as_str(), "sslmode", "disable");
+    for (name, value) in parameters {
+        inside = crate::url::with_parameter(&inside, &name, &value);
+    }
+    Ok(inside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened(url: &str) -> (Server, String) {
+        let server = server(url).expect("a server");
+        let address = Address::Tcp("127.0.0.1".to_owned(), 7);
+        let inside = inside(url, &server, &address, "p").expect("a URL");
+        (server, inside)
+    }
+
+    #[test]
+    fn the_sandbox_has_the_same_user_database_and_options() {
+        let (server, inside) = opened("postgres://me:s%40t@db:5433/app?sslmode=prefer&options=-c%20x%3D1");
+        assert_eq!(server.address, Address::Tcp("db".to_owned(), 5433));
+        assert_eq!((server.user.as_str(), server.password.as_deref()), ("me", Some("s@t")));
+        assert_eq!(inside, "postgres://me:p@127.0.0.1:7/app?sslmode=disable&options=-c%20x%3D1");
+    }
+
+    #[test]
+    fn a_private_socket_is_found() {
+        let (server, inside) = opened("postgres://me@localhost:5/app?host=/run/pg");
+        assert_eq!(server.address, Address::Unix("/run/pg/.s.PGSQL.5".into()));
+        assert_eq!(inside, "postgres://me:p@127.0.0.1:7/app?sslmode=disable");
+    }
+}

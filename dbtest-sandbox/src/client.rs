@@ -1,0 +1,857 @@
+//! One client of a sandbox: from its startup to its end, and the transaction it believes in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::{Buf, Bytes, BytesMut};
+use postgres_protocol::message::frontend;
+use tokio::task::JoinHandle;
+
+use crate::extended::{Portal, Prepared};
+use crate::handshake::{self, Opening, Startup};
+use crate::message::{self, Report};
+use crate::runtime::Look;
+use crate::sandbox;
+use crate::session::{self, Want};
+use crate::settings::Settings;
+use crate::shared::{Denied, Notification, Peer, Shared, Turn};
+use crate::special::Before;
+use crate::statement::{self, Kind};
+use crate::wire::{Frame, Malformed, Stream, Wire, take_frame};
+
+/// How much of a client's input is read ahead while its statement runs.
+const AHEAD: usize = 256 * 1024;
+
+/// How much COPY data may wait for the server.
+const MOST_COPIED: usize = 256 * 1024;
+
+/// Why a client's connection ends.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The client is gone, or said goodbye.
+    Gone,
+    /// It is told why.
+    Fatal(Report),
+}
+
+impl From<io::Error> for Stop {
+    fn from(_: io::Error) -> Self {
+        Self::Gone
+    }
+}
+
+impl From<Malformed> for Stop {
+    fn from(malformed: Malformed) -> Self {
+        Self::Fatal(Report::fatal("08P01", malformed.to_string()))
+    }
+}
+
+/// The transaction as the client knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tx {
+    Idle,
+    Open,
+    Failed,
+}
+
+impl Tx {
+    fn status(self) -> u8 {
+        match self {
+            Self::Idle => b'I',
+            Self::Open => b'T',
+            Self::Failed => b'E',
+        }
+    }
+}
+
+/// How a statement of the client went. The client knows already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Went {
+    Well,
+    Wrong,
+}
+
+/// One client.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) wire: Wire,
+    pub(crate) turn: Option<Turn>,
+    /// It is another client's, who waits for its application.
+    pub(crate) borrowed: bool,
+    pub(crate) tx: Tx,
+    /// Something ran since the transaction, or the block that is none, began.
+    pub(crate) entered: bool,
+    /// The transaction may not write.
+    pub(crate) read_only: bool,
+    /// After an error everything up to Sync is dropped.
+    pub(crate) skip: bool,
+    pub(crate) statements: BTreeMap<Bytes, Prepared>,
+    pub(crate) unnamed: Option<Prepared>,
+    pub(crate) portals: BTreeMap<Bytes, Portal>,
+    pub(crate) settings: Settings,
+    /// What the transaction's commit has to do.
+    pub(crate) at_commit: AtCommit,
+    /// The client's side of the socket is closed.
+    gone: bool,
+    cancelling: Option<JoinHandle<io::Result<()>>>,
+}
+
+/// What has to be done when a client's transaction commits, and is dropped when it does not.
+#[derive(Debug, Default)]
+pub(crate) struct AtCommit {
+    /// In order, with the savepoints between them.
+    pub(crate) channels: Vec<Pending>,
+    /// Cursors that end with the transaction.
+    pub(crate) cursors: BTreeSet<String>,
+    /// Parameters that SET changed: their new values are the client's from here on.
+    pub(crate) changed: BTreeSet<String>,
+    /// Parameters that SET LOCAL changed, with their values before.
+    pub(crate) local: BTreeMap<String, String>,
+}
+
+/// LISTEN, UNLISTEN and NOTIFY that wait for the commit.
+#[derive(Debug)]
+pub(crate) enum Pending {
+    Listen(String),
+    Unlisten(Option<String>),
+    Notify(Notification),
+    /// A savepoint stands here.
+    Savepoint(String),
+}
+
+/// Serves a client to its end.
+pub(crate) async fn serve(stream: Stream, peer: Arc<Peer>, shared: Arc<Shared>) {
+    let mut client = Client {
+        peer,
+        shared,
+        wire: Wire::new(stream),
+        turn: None,
+        borrowed: false,
+        tx: Tx::Idle,
+        entered: false,
+        read_only: false,
+        skip: false,
+        statements: BTreeMap::new(),
+        unnamed: None,
+        portals: BTreeMap::new(),
+        settings: Settings::default(),
+        at_commit: AtCommit::default(),
+        gone: false,
+        cancelling: None,
+    };
+    let stop = match client.live().await {
+        Ok(never) => match never {},
+        Err(stop) => stop,
+    };
+    let peer = Arc::clone(&client.peer);
+    if let Stop::Fatal(report) = stop {
+        report.write(&mut client.wire.output);
+    }
+    client.abandon().await;
+    client.shared.leave(peer.id);
+    if !client.gone {
+        client.wire.shut().await;
+    }
+}
+
+impl Client {
+    async fn live(&mut self) -> Result<std::convert::Infallible, Stop> {
+        let startup = self.log_in().await?;
+        self.greet(startup)?;
+        loop {
+            let frame = self.frame().await?;
+            match frame.tag() {
+                b'Q' => self.simple(&frame).await?,
+                b'P' | b'B' | b'D' | b'E' | b'C' | b'H' | b'S' => self.extended(frame).await?,
+                b'F' => self.function_call(&frame).await?,
+                b'X' => return Err(Stop::Gone),
+                // What is left of a COPY that failed.
+                b'd' | b'c' | b'f' => {}
+                tag => {
+                    return Err(Stop::Fatal(Report::fatal(
+                        "08P01",
+                        format!("invalid frontend message type {tag}"),
+                    )));
+                }
+            }
+        }
+    }
+
+    async fn log_in(&mut self) -> Result<Startup, Stop> {
+        let startup = loop {
+            let packet = self.packet().await?;
+            match handshake::read(&packet)? {
+                Opening::Encryption => {
+                    self.wire.output.extend_from_slice(b"N");
+                    self.wire.flush().await?;
+                }
+                Opening::Cancel { id, secret } => {
+                    if let Some(peer) = self.shared.find(id, secret) {
+                        peer.cancel();
+                    }
+                    return Err(Stop::Gone);
+                }
+                Opening::Startup(startup) => break startup,
+            }
+        };
+        if startup.replication {
+            return Err(Stop::Fatal(Report::fatal("0A000", "a sandbox has no replication")));
+        }
+        message::authentication(&mut self.wire.output, 3);
+        let frame = self.frame().await?;
+        let password = frame.body().strip_suffix(b"\0").unwrap_or_default();
+        let right = frame.tag() == b'p'
+            && startup.user == self.shared.user
+            && constant_time_eq(password, self.shared.password.as_bytes());
+        if !right {
+            let words = format!("password authentication failed for user \"{}\"", startup.user);
+            let hint = "dbtest: connect with the URL that TestDb::url gives; it ends with its test";
+            return Err(Stop::Fatal(Report::fatal("28P01", words).hint(hint)));
+        }
+        let database = startup.database.as_ref().unwrap_or(&startup.user);
+        if *database != self.shared.database {
+            let words = format!("database \"{database}\" is not the one of this sandbox");
+            let hint = format!("dbtest: the sandbox has {} and no other", self.shared.database);
+            return Err(Stop::Fatal(Report::fatal("3D000", words).hint(hint)));
+        }
+        Ok(startup)
+    }
+
+    async fn packet(&mut self) -> Result<BytesMut, Stop> {
+        loop {
+            if let Some(length) = handshake::packet_length(&self.wire.input) {
+                let length = length?;
+                if self.wire.input.len() >= length {
+                    return Ok(self.wire.input.split_to(length));
+                }
+            }
+            self.wait_for_input().await?;
+        }
+    }
+
+    fn greet(&mut self, startup: Startup) -> Result<(), Stop> {
+        let out = &mut self.wire.output;
+        if startup.newer || !startup.unknown.is_empty() {
+            let unknown: Vec<_> = startup.unknown.iter().map(String::as_str).collect();
+            message::negotiate(out, &unknown);
+        }
+        message::authentication(out, 0);
+        let parameters = &self.shared.parameters;
+        for (name, value) in parameters {
+            let value = match name.as_str() {
+                // Whether a statement may write is our affair.
+                "default_transaction_read_only" | "in_hot_standby" => "off",
+                _ => startup.settings.get(&name.to_ascii_lowercase()).unwrap_or(value),
+            };
+            message::parameter(out, name, value);
+        }
+        message::key(out, self.peer.id, self.peer.secret);
+        message::ready(out, b'I');
+        self.settings = Settings::new(startup.settings);
+        Ok(())
+    }
+
+    /// The next message. While there is none, the client hears of notifications and of the end.
+    async fn frame(&mut self) -> Result<Frame, Stop> {
+        loop {
+            if let Some(frame) = take_frame(&mut self.wire.input)? {
+                return Ok(frame);
+            }
+            self.wait_for_input().await?;
+        }
+    }
+
+    async fn wait_for_input(&mut self) -> Result<(), Stop> {
+        let mut parked = false;
+        if let Some(turn) = &self.turn {
+            self.shared.holds(self.peer.id, self.settings.application(), &turn.running, true);
+            if turn.lends()
+                && let Some(turn) = self.turn.take()
+            {
+                parked = true;
+                self.shared.park(turn);
+            }
+        }
+        let waited = self.wait(parked).await;
+        if parked {
+            self.turn = Some(self.shared.unpark().await);
+        }
+        waited
+    }
+
+    async fn wait(&mut self, parked: bool) -> Result<(), Stop> {
+        let mut look = Look::default();
+        loop {
+            if self.peer.stopped() {
+                let words = "terminating connection: the test of this sandbox is over";
+                return Err(Stop::Fatal(Report::fatal("57P01", words)));
+            }
+            // A cancel request that comes while nothing runs is no one's.
+            self.peer.cancelled();
+            if self.tx == Tx::Idle && self.turn.is_none() && !parked {
+                self.deliver();
+            }
+            let (peer, wire) = (&self.peer, &mut self.wire);
+            let mut woken = std::pin::pin!(peer.wake.notified());
+            let read = std::future::poll_fn(|cx| {
+                if let Poll::Ready(Err(error)) = wire.poll_write(cx) {
+                    return Poll::Ready(Err(error));
+                }
+                if let Poll::Ready(read) = wire.poll_read(cx) {
+                    return Poll::Ready(read.map(Some));
+                }
+                if woken.as_mut().poll(cx).is_ready() || peer.has_news() {
+                    return Poll::Ready(Ok(None));
+                }
+                look.again(cx);
+                Poll::Pending
+            })
+            .await?;
+            match read {
+                Some(0) => {
+                    self.gone = true;
+                    return Err(Stop::Gone);
+                }
+                Some(_) => return Ok(()),
+                None => {}
+            }
+        }
+    }
+
+    fn deliver(&mut self) {
+        while let Some(notification) = self.peer.notification() {
+            let Notification { from, channel, payload } = &notification;
+            message::notification(&mut self.wire.output, *from, channel, payload);
+        }
+    }
+
+    /// Tells the client that it may go on.
+    pub(crate) fn ready(&mut self) {
+        if self.tx == Tx::Idle {
+            self.deliver();
+        }
+        message::ready(&mut self.wire.output, self.tx.status());
+    }
+
+    /// Takes the turn, if it is not this client's, and prepares the server for what comes.
+    pub(crate) async fn enter(&mut self, want: Want, running: &str) -> Result<Went, Stop> {
+        if self.borrowed {
+            return Ok(Went::Well);
+        }
+        if self.turn.is_none() {
+            match self.take_turn(running, false).await {
+                Ok(()) => {}
+                Err(Denied::Deadlock(report)) => return Ok(self.fail(&report)),
+                Err(Denied::Cancelled) => {
+                    let words = "canceling statement due to user request";
+                    return Ok(self.fail(&Report::error("57014", words)));
+                }
+                Err(Denied::Stopped) => {
+                    let words = "terminating connection: the test of this sandbox is over";
+                    return Err(Stop::Fatal(Report::fatal("57P01", words)));
+                }
+            }
+        }
+        let Some(turn) = &mut self.turn else { return Ok(Went::Wrong) };
+        turn.running.clear();
+        turn.running.push_str(running);
+        self.shared.holds(self.peer.id, self.settings.application(), running, false);
+        if let Some(reason) = &turn.lost {
+            let words = format!("dbtest: the transaction of this test's sandbox is gone: {reason}");
+            return Err(Stop::Fatal(Report::fatal("57P01", words)));
+        }
+        if self.entered {
+            return Ok(Went::Well);
+        }
+        if turn.applied != *self.settings.wanted() {
+            let wanted = self.settings.wanted().clone();
+            if let Some(sql) = Settings::switch(&turn.applied, &wanted) {
+                turn.enter(Want::Session);
+                turn.start();
+                if turn.run(&sql).await.map_err(server_gone)?.is_err() {
+                    turn.undo();
+                    let out = &mut self.wire.output;
+                    turn.blame_own(out);
+                    return Err(Stop::Gone);
+                }
+                turn.keep();
+            }
+            turn.applied = wanted;
+        }
+        let read_only = self.read_only || (self.tx == Tx::Idle && self.settings.read_only);
+        // The session's default refuses what would write before the transaction began.
+        let refused = read_only && !turn.begun() && self.tx == Tx::Idle;
+        turn.enter(if refused { Want::Read } else { want });
+        self.entered = true;
+        if read_only && turn.begun() {
+            let sql = "SET LOCAL transaction_read_only = on";
+            turn.run(sql).await.map_err(server_gone)?.ok();
+        }
+        Ok(Went::Well)
+    }
+
+    async fn take_turn(&mut self, running: &str, borrows: bool) -> Result<(), Denied> {
+        let borrows = borrows.then(|| self.settings.wanted());
+        let name = self.settings.application();
+        let (turn, borrowed) = self.shared.turn(&self.peer, name, running, borrows).await?;
+        (self.turn, self.borrowed) = (Some(turn), borrowed);
+        Ok(())
+    }
+
+    /// Takes the turn for what touches no data. If it is another client's, a savepoint keeps
+    /// whatever fails here from that client's transaction.
+    pub(crate) async fn borrow(&mut self, running: &str) {
+        if self.turn.is_some() || self.tx != Tx::Idle {
+            return;
+        }
+        // What is denied here is denied again where it can be said.
+        if self.take_turn(running, true).await.is_ok()
+            && self.borrowed
+            && let Some(turn) = &mut self.turn
+        {
+            turn.start();
+            turn.send_own("SAVEPOINT _dbtest_borrow");
+        }
+    }
+
+    /// Gives a borrowed turn back, as it was.
+    async fn give_back(&mut self) -> Result<(), Stop> {
+        let Some(mut turn) = self.turn.take() else { return Ok(()) };
+        self.borrowed = false;
+        for portal in std::mem::take(&mut self.portals).into_values() {
+            turn.send_close(b'P', &portal.server, true);
+        }
+        if turn.unsynced {
+            turn.send_sync();
+        }
+        let sql = "ROLLBACK TO SAVEPOINT _dbtest_borrow; RELEASE SAVEPOINT _dbtest_borrow";
+        let ran = turn.run(sql).await;
+        self.shared.park(turn);
+        ran.map(drop).map_err(server_gone)
+    }
+
+    /// Runs the server until it has answered all that was sent, with the client reading along.
+    pub(crate) async fn pump(&mut self) -> Result<(), Stop> {
+        let mut look = Look::default();
+        let Self { turn, wire, peer, gone, cancelling, tx, .. } = self;
+        let Some(turn) = turn else { return Ok(()) };
+        let mut stopped = false;
+        let mut copy_failed = false;
+        loop {
+            let mut woken = std::pin::pin!(peer.wake.notified());
+            let done = std::future::poll_fn(|cx| {
+                loop {
+                    if let Poll::Ready(ready) = turn.poll(cx, &mut wire.output) {
+                        return Poll::Ready(ready.map(|()| true));
+                    }
+                    if *gone {
+                        wire.output.clear();
+                    } else if !turn.may_retry || wire.output.len() > AHEAD {
+                        // From here on the client has seen some of it.
+                        turn.may_retry = false;
+                        let before = wire.output.len();
+                        if let Poll::Ready(Err(_)) = wire.poll_write(cx) {
+                            *gone = true;
+                            continue;
+                        }
+                        if before > wire.output.len() {
+                            continue;
+                        }
+                    }
+                    let full = turn.copy_in && turn.upstream.wire.output.len() > MOST_COPIED;
+                    if !*gone && !full && wire.input.len() < AHEAD {
+                        match wire.poll_read(cx) {
+                            Poll::Ready(Ok(0) | Err(_)) => *gone = true,
+                            Poll::Ready(Ok(_)) => {}
+                            Poll::Pending => {
+                                if turn.copy_in && copy(turn, wire, *gone, &mut copy_failed) {
+                                    continue;
+                                }
+                                break;
+                            }
+                        }
+                        if turn.copy_in {
+                            copy(turn, wire, *gone, &mut copy_failed);
+                        }
+                        continue;
+                    }
+                    if turn.copy_in && copy(turn, wire, *gone, &mut copy_failed) {
+                        continue;
+                    }
+                    break;
+                }
+                // Whoever leaves an open transaction behind wants nothing of it done.
+                let leaves = *gone && *tx != Tx::Idle;
+                if (leaves || stopped || peer.cancelled()) && cancelling.is_none() {
+                    *cancelling = Some(sandbox::cancel(turn));
+                }
+                if !stopped && peer.stopped() {
+                    return Poll::Ready(Ok(false));
+                }
+                if woken.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Ok(false));
+                }
+                look.again(cx);
+                Poll::Pending
+            })
+            .await
+            .map_err(server_gone)?;
+            stopped |= peer.stopped();
+            if done {
+                break;
+            }
+        }
+        turn.may_retry = false;
+        if let Some(cancelling) = cancelling.take() {
+            // The signal must not meet what the next client runs.
+            let _ = cancelling.await;
+        }
+        if *gone { Err(Stop::Gone) } else { Ok(()) }
+    }
+
+    /// Query: one or more statements.
+    async fn simple(&mut self, frame: &Frame) -> Result<(), Stop> {
+        if self.skip {
+            return Ok(());
+        }
+        let text = frame.body().strip_suffix(b"\0").ok_or(Malformed("string in message"))?;
+        if text.contains(&0) {
+            return Err(Malformed("message format").into());
+        }
+        let lexable = statement::lexable(text);
+        let statements = statement::statements(&lexable);
+        if statements.is_empty() {
+            message::empty_query(&mut self.wire.output);
+            self.ready();
+            return Ok(());
+        }
+        let plain = statements.iter().all(|s| matches!(s.kind, Kind::Read | Kind::Write));
+        if statements.iter().all(|s| s.constant) {
+            self.borrow(&lexable).await;
+        }
+        let mut went = Went::Well;
+        if plain && self.tx != Tx::Failed {
+            let reads = statements.iter().all(|s| s.kind == Kind::Read);
+            let changes = statements.iter().any(|s| s.schema_change);
+            let want = if reads && self.tx == Tx::Idle { Want::Read } else { Want::Write };
+            went = self.query(&frame.bytes, &lexable, want, changes).await?;
+        } else {
+            for statement in &statements {
+                let one = &text[statement.range.clone()];
+                let shown = &lexable[statement.range.clone()];
+                went = self.one(one, shown, statement).await?;
+                if went == Went::Wrong {
+                    break;
+                }
+            }
+        }
+        if went == Went::Well && self.tx == Tx::Idle {
+            self.commit_block().await?;
+        }
+        self.settle().await?;
+        self.ready();
+        Ok(())
+    }
+
+    /// One statement of a text that has others, or that means something here.
+    async fn one(
+        &mut self,
+        text: &[u8],
+        shown: &str,
+        statement: &statement::Statement,
+    ) -> Result<Went, Stop> {
+        match self.before(&statement.kind, shown, &[]).await? {
+            Before::Replied(went) => Ok(went),
+            Before::Run(want, rewritten) => {
+                let mut frame = BytesMut::new();
+                match rewritten {
+                    Some((range, name)) => {
+                        let start = statement.range.start;
+                        let (from, to) = (range.start - start, range.end - start);
+                        simple_query(&[&text[..from], name.as_bytes(), &text[to..]].concat(), &mut frame);
+                    }
+                    None => simple_query(text, &mut frame),
+                }
+                let went = self.query(&frame, shown, want, statement.schema_change).await?;
+                if went == Went::Well {
+                    self.after(&statement.kind, &[]).await?;
+                }
+                Ok(went)
+            }
+        }
+    }
+
+    /// Sends a Query and passes its answer on.
+    async fn query(&mut self, frame: &[u8], shown: &str, want: Want, changes: bool) -> Result<Went, Stop> {
+        let first = !self.entered;
+        let mark = self.wire.output.len();
+        if self.enter(want, shown).await? == Went::Wrong {
+            return Ok(Went::Wrong);
+        }
+        let alone = first && self.tx == Tx::Idle;
+        let Some(turn) = &mut self.turn else { return Ok(Went::Wrong) };
+        turn.start();
+        turn.may_retry = alone && want == Want::Read && !self.settings.read_only;
+        turn.hold_complete = self.tx == Tx::Idle && want == Want::Write && turn.begun();
+        if changes {
+            turn.schema_changed();
+        }
+        turn.send_query(frame);
+        self.pump().await?;
+        let Some(turn) = &mut self.turn else { return Ok(Went::Wrong) };
+        if turn.answer.refused {
+            turn.undo();
+            self.entered = false;
+            self.wire.output.truncate(mark);
+            return Box::pin(self.query(frame, shown, Want::Write, changes)).await;
+        }
+        if turn.answer.error.is_some() || turn.answer.own_error.is_some() {
+            if turn.answer.error.is_none() {
+                turn.blame_own(&mut self.wire.output);
+            }
+            return Ok(self.failed());
+        }
+        Ok(Went::Well)
+    }
+
+    /// The client's statement failed, and the client has been told.
+    pub(crate) fn failed(&mut self) -> Went {
+        if let Some(turn) = &mut self.turn {
+            turn.hold_complete = false;
+        }
+        if self.tx == Tx::Idle {
+            self.take_back();
+        } else {
+            self.tx = Tx::Failed;
+        }
+        Went::Wrong
+    }
+
+    /// Tells the client of an error.
+    pub(crate) fn fail(&mut self, report: &Report) -> Went {
+        report.write(&mut self.wire.output);
+        self.failed()
+    }
+
+    /// What ran since the transaction or block began is taken back.
+    pub(crate) fn take_back(&mut self) {
+        if self.entered
+            && let Some(turn) = &mut self.turn
+        {
+            turn.undo();
+        }
+        self.entered = false;
+        self.read_only = false;
+        self.portals.clear();
+        self.at_commit = AtCommit::default();
+    }
+
+    /// Commits what ran outside a transaction of the client's.
+    pub(crate) async fn commit_block(&mut self) -> Result<Went, Stop> {
+        let went = if self.entered { self.commit().await? } else { Went::Well };
+        if let Some(turn) = &mut self.turn {
+            turn.release_held(&mut self.wire.output);
+        }
+        Ok(went)
+    }
+
+    /// Commits: checks what is deferred, then does what waited for it. The client hears of an
+    /// error, and of nothing else.
+    pub(crate) async fn commit(&mut self) -> Result<Went, Stop> {
+        let Some(turn) = &mut self.turn else {
+            self.commit_channels();
+            self.take_back();
+            return Ok(Went::Well);
+        };
+        if turn.check_deferred().await.map_err(server_gone)?.is_err() {
+            turn.blame_own(&mut self.wire.output);
+            self.tx = Tx::Idle;
+            self.take_back();
+            return Ok(Went::Wrong);
+        }
+        self.commit_session().await?;
+        self.commit_channels();
+        if let Some(turn) = &mut self.turn {
+            for portal in std::mem::take(&mut self.portals).into_values() {
+                if !portal.server.is_empty() {
+                    turn.send_close(b'P', &portal.server, true);
+                }
+            }
+            if turn.unsynced {
+                turn.send_sync();
+            }
+            turn.keep();
+        }
+        self.entered = false;
+        self.read_only = false;
+        self.at_commit = AtCommit::default();
+        if self.turn.as_ref().is_some_and(|turn| turn.waits()) {
+            self.pump().await?;
+        }
+        Ok(Went::Well)
+    }
+
+    pub(crate) fn commit_channels(&mut self) {
+        let mut notifications = Vec::new();
+        for pending in std::mem::take(&mut self.at_commit.channels) {
+            match pending {
+                Pending::Listen(channel) => self.peer.listen(channel),
+                Pending::Unlisten(channel) => self.peer.unlisten(channel.as_deref()),
+                // The same twice in one transaction is delivered once.
+                Pending::Notify(notification) => {
+                    if !notifications.contains(&notification) {
+                        notifications.push(notification);
+                    }
+                }
+                Pending::Savepoint(_) => {}
+            }
+        }
+        self.shared.notify(notifications);
+    }
+
+    /// Lets the next client have its turn, if this one has nothing open.
+    pub(crate) async fn settle(&mut self) -> Result<(), Stop> {
+        if self.borrowed {
+            return self.give_back().await;
+        }
+        if self.tx == Tx::Idle && !self.entered && self.turn.is_some() {
+            self.shared.let_go();
+            self.turn = None;
+        }
+        Ok(())
+    }
+
+    /// FunctionCall, which libpq's large object functions use.
+    async fn function_call(&mut self, frame: &Frame) -> Result<(), Stop> {
+        if self.skip {
+            return Ok(());
+        }
+        let went = if self.tx == Tx::Failed {
+            self.fail(&aborted())
+        } else {
+            self.query(&frame.bytes, "a function call", Want::Write, false).await?
+        };
+        if went == Went::Well && self.tx == Tx::Idle {
+            self.commit_block().await?;
+        }
+        self.settle().await?;
+        self.ready();
+        Ok(())
+    }
+
+    /// The client is gone: what it left is taken back, and the next has its turn.
+    async fn abandon(&mut self) {
+        if let Some(turn) = &mut self.turn {
+            if turn.waits() || turn.unsynced {
+                self.gone = true;
+                if turn.copy_in {
+                    let _ = frontend::copy_fail("the client is gone", &mut turn.upstream.wire.output);
+                    turn.copy_in = false;
+                }
+                // What was sent without Sync is only answered after one.
+                if turn.unsynced {
+                    turn.send_sync();
+                }
+                // An error means that the server is gone as well, and the session says so.
+                let _ = self.pump().await;
+            }
+            // Whoever left in the middle of a block outside a transaction wanted it done if it was.
+            let done = self.tx == Tx::Idle
+                && self.turn.as_ref().is_some_and(|turn| {
+                    turn.answer.error.is_none() && turn.answer.own_error.is_none() && !turn.answer.refused
+                });
+            if done && self.entered {
+                let _ = self.commit().await;
+            }
+            self.take_back();
+        }
+        self.tx = Tx::Idle;
+        self.entered = false;
+        if let Some(turn) = &mut self.turn {
+            if !self.borrowed {
+                for prepared in std::mem::take(&mut self.statements).into_values() {
+                    turn.send_close(b'S', &prepared.server, true);
+                }
+            }
+            if turn.unsynced {
+                turn.send_sync();
+                let _ = self.pump().await;
+            }
+        }
+        // If this fails, the server is gone, and the session says so.
+        let _ = self.settle().await;
+    }
+}
+
+/// The server's connection broke: every client is told the same.
+pub(crate) fn server_gone(error: io::Error) -> Stop {
+    let words = format!("dbtest: the server ended the connection of this test's sandbox: {error}");
+    Stop::Fatal(Report::fatal("57P01", words))
+}
+
+/// What a failed transaction answers to everything but its end.
+pub(crate) fn aborted() -> Report {
+    Report::error("25P02", "current transaction is aborted, commands ignored until end of transaction block")
+}
+
+fn simple_query(text: &[u8], out: &mut BytesMut) {
+    match std::str::from_utf8(text) {
+        Ok(text) => session::query(text, out),
+        Err(_) => {
+            out.extend_from_slice(b"Q");
+            out.extend_from_slice(&(text.len() as u32 + 5).to_be_bytes());
+            out.extend_from_slice(text);
+            out.extend_from_slice(b"\0");
+        }
+    }
+}
+
+/// Hands COPY data to the server. `true` if there was some.
+fn copy(turn: &mut Turn, wire: &mut Wire, gone: bool, failed: &mut bool) -> bool {
+    let mut some = false;
+    loop {
+        if gone && !*failed {
+            *failed = true;
+            let _ = frontend::copy_fail("the client is gone", &mut turn.upstream.wire.output);
+            turn.copy_in = false;
+            return true;
+        }
+        let Some(&tag) = wire.input.first() else { return some };
+        match take_frame(&mut wire.input) {
+            Ok(Some(frame)) => match tag {
+                b'd' | b'c' | b'f' => {
+                    turn.upstream.wire.output.extend_from_slice(&frame.bytes);
+                    some = true;
+                    if tag != b'd' {
+                        turn.copy_in = false;
+                        return true;
+                    }
+                }
+                // The server takes no notice of these while it copies.
+                b'H' | b'S' => {}
+                b'X' => *failed = true,
+                // Anything else ends the copy with the server's own error.
+                _ => {
+                    turn.upstream.wire.output.extend_from_slice(&frame.bytes);
+                    turn.copy_in = false;
+                    return true;
+                }
+            },
+            Ok(None) => return some,
+            Err(_) => {
+                wire.input.advance(wire.input.len());
+                let _ = frontend::copy_fail("a malformed message", &mut turn.upstream.wire.output);
+                turn.copy_in = false;
+                return true;
+            }
+        }
+    }
+}
+
+fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+}

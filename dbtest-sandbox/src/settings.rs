@@ -1,0 +1,136 @@
+//! The parameters that one client has set, and the SQL that goes from one client's to another's.
+
+use std::collections::BTreeMap;
+
+/// Whether a client's transactions may write. The sandbox's own guard has that name on the server.
+pub(crate) const READ_ONLY: &str = "default_transaction_read_only";
+
+/// One client's parameters.
+#[derive(Debug, Default)]
+pub(crate) struct Settings {
+    /// What it asked for when it connected; RESET goes back to it.
+    startup: BTreeMap<String, String>,
+    /// All that the server must have while this client runs something.
+    wanted: BTreeMap<String, String>,
+    /// Its transactions are READ ONLY unless they say otherwise.
+    pub(crate) read_only: bool,
+}
+
+impl Settings {
+    pub(crate) fn new(mut startup: BTreeMap<String, String>) -> Self {
+        let read_only = startup.remove(READ_ONLY).is_some_and(|value| is_on(&value));
+        Self { wanted: startup.clone(), startup, read_only }
+    }
+
+    pub(crate) fn wanted(&self) -> &BTreeMap<String, String> {
+        &self.wanted
+    }
+
+    /// The client's own name for itself.
+    pub(crate) fn application(&self) -> &str {
+        self.wanted.get("application_name").map_or("", String::as_str)
+    }
+
+    /// The client set this, and it stays.
+    pub(crate) fn set(&mut self, name: &str, value: Option<String>) {
+        if name == READ_ONLY {
+            self.read_only = value.is_some_and(|value| is_on(&value));
+            return;
+        }
+        match value {
+            Some(value) => self.wanted.insert(name.to_owned(), value),
+            None => self.wanted.remove(name),
+        };
+    }
+
+    /// RESET ALL.
+    pub(crate) fn reset(&mut self) {
+        self.wanted = self.startup.clone();
+        self.read_only = false;
+    }
+
+    /// The SQL that makes of what is applied what is wanted.
+    pub(crate) fn switch(
+        applied: &BTreeMap<String, String>,
+        wanted: &BTreeMap<String, String>,
+    ) -> Option<String> {
+        let mut sql = Vec::new();
+        // Who one is decides what one may set: back to ourselves first, to somebody else last.
+        let identity = |name: &str| matches!(name, "role" | "session_authorization");
+        let mut gone: Vec<_> = applied.keys().filter(|name| !wanted.contains_key(*name)).collect();
+        gone.sort_by_key(|name| !identity(name));
+        for name in gone {
+            sql.push(format!("RESET {}", quoted(name)));
+        }
+        let mut new: Vec<_> =
+            wanted.iter().filter(|(name, value)| applied.get(*name) != Some(*value)).collect();
+        new.sort_by_key(|(name, _)| identity(name));
+        for (name, value) in new {
+            sql.push(set(name, value));
+        }
+        (!sql.is_empty()).then(|| sql.join("; "))
+    }
+}
+
+/// Sets a parameter for the session.
+pub(crate) fn set(name: &str, value: &str) -> String {
+    format!("SELECT pg_catalog.set_config({}, {}, false)", literal(name), literal(value))
+}
+
+/// Reads parameters; one that does not exist is NULL.
+pub(crate) fn read<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let rows: Vec<_> = names
+        .map(|name| format!("SELECT {0}, pg_catalog.current_setting({0}, true)", literal(name)))
+        .collect();
+    rows.join(" UNION ALL ")
+}
+
+fn is_on(value: &str) -> bool {
+    matches!(value.to_ascii_lowercase().as_str(), "on" | "true" | "yes" | "1" | "t" | "y")
+}
+
+/// A string literal that means the same whatever the session's settings are.
+pub(crate) fn literal(text: &str) -> String {
+    let text = text.replace('\0', "").replace('\'', "''");
+    if text.contains('\\') { format!("E'{}'", text.replace('\\', "\\\\")) } else { format!("'{text}'") }
+}
+
+/// A name with dots, each part quoted.
+fn quoted(name: &str) -> String {
+    let parts: Vec<_> = name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect();
+    parts.join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_switch_sets_what_differs_and_resets_what_is_gone() {
+        let applied = map(&[("a.b", "1"), ("role", "r"), ("x", "1"), ("same", "s")]);
+        let wanted = map(&[("x", "it's\\"), ("same", "s"), ("role", "q"), ("z", "2")]);
+        assert_eq!(
+            Settings::switch(&applied, &wanted).as_deref(),
+            Some(
+                "RESET \"a\".\"b\"; SELECT pg_catalog.set_config('x', E'it''s\\\\', false); \
+                 SELECT pg_catalog.set_config('z', '2', false); SELECT pg_catalog.set_config('role', 'q', false)"
+            )
+        );
+        assert_eq!(Settings::switch(&applied, &applied), None);
+    }
+
+    #[test]
+    fn who_asks_for_a_read_only_session_gets_one() {
+        let mut settings = Settings::new(map(&[(READ_ONLY, "on"), ("application_name", "app")]));
+        assert!(settings.read_only && settings.wanted().len() == 1 && settings.application() == "app");
+        settings.set(READ_ONLY, Some("off".to_owned()));
+        settings.set("x", Some("1".to_owned()));
+        assert!(!settings.read_only && settings.wanted().len() == 2);
+        settings.reset();
+        assert_eq!(settings.wanted().len(), 1);
+    }
+}

@@ -1,0 +1,411 @@
+//! Statements that mean something else inside one long transaction: what is done before and
+//! after them, or in their place. The same for both protocols.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::client::{AtCommit, Client, Pending, Stop, Tx, Went, aborted, server_gone};
+use crate::extended::Prepared;
+use crate::message::{self, Report};
+use crate::session::Want;
+use crate::settings;
+use crate::shared::Notification;
+use crate::statement::{Kind, Modes, Setting, Text};
+
+/// The parameters of a Bind, those that are text.
+pub(crate) type Parameters = [Option<String>];
+
+/// What to do with a statement.
+#[derive(Debug)]
+pub(crate) enum Before {
+    /// The client has its answer.
+    Replied(Went),
+    /// The server runs it; the bytes at the range are replaced by the name first.
+    Run(Want, Option<(Range<usize>, String)>),
+}
+
+const RUN: Before = Before::Run(Want::Write, None);
+
+impl Client {
+    /// Called before a statement runs.
+    pub(crate) async fn before(
+        &mut self,
+        kind: &Kind,
+        shown: &str,
+        parameters: &Parameters,
+    ) -> Result<Before, Stop> {
+        let ends = matches!(kind, Kind::Commit { .. } | Kind::Rollback { .. } | Kind::RollbackTo(_));
+        if self.tx == Tx::Failed && !ends {
+            return Ok(Before::Replied(self.fail(&aborted())));
+        }
+        let replied = match kind {
+            Kind::Read | Kind::Write | Kind::Notify(..) => return Ok(RUN),
+            Kind::Begin(modes) => self.begin(*modes, shown).await?,
+            Kind::Commit { chain } => self.commit_statement(*chain).await?,
+            Kind::Rollback { chain } => self.rollback_statement(*chain).await?,
+            Kind::Savepoint(_) | Kind::Release(_) | Kind::RollbackTo(_) => {
+                if self.tx != Tx::Idle {
+                    // Before anything ran in the transaction, the savepoint is the first.
+                    return Ok(RUN);
+                }
+                let word = match kind {
+                    Kind::Savepoint(_) => "SAVEPOINT",
+                    Kind::Release(_) => "RELEASE SAVEPOINT",
+                    _ => "ROLLBACK TO SAVEPOINT",
+                };
+                self.only_in_a_transaction(word)
+            }
+            Kind::SetTransaction(modes) => self.set_transaction(*modes, shown).await?,
+            Kind::Set(list) => return self.before_set(list, shown, parameters).await,
+            Kind::ResetAll => return Ok(Before::Run(Want::Session, None)),
+            Kind::Listen(channel) => self.channel(Pending::Listen(channel.clone()), "LISTEN"),
+            Kind::Unlisten(channel) => self.channel(Pending::Unlisten(channel.clone()), "UNLISTEN"),
+            Kind::Prepare(range, name) => {
+                if self.statements.contains_key(name.as_bytes()) {
+                    let words = format!("prepared statement \"{name}\" already exists");
+                    return Ok(Before::Replied(self.fail(&Report::error("42P05", words))));
+                }
+                if self.enter(Want::Write, shown).await? == Went::Wrong {
+                    return Ok(Before::Replied(Went::Wrong));
+                }
+                let Some(turn) = &mut self.turn else { return Ok(Before::Replied(Went::Wrong)) };
+                let server = turn.name();
+                let key = Bytes::copy_from_slice(name.as_bytes());
+                self.statements.insert(key, Prepared::sql(server.clone()));
+                return Ok(Before::Run(Want::Write, Some((range.clone(), server))));
+            }
+            Kind::Execute(range, name) | Kind::Deallocate(Some((range, name))) => {
+                match self.statements.get(name.as_bytes()) {
+                    Some(prepared) => {
+                        return Ok(Before::Run(Want::Write, Some((range.clone(), prepared.server.clone()))));
+                    }
+                    None => self.fail(&no_statement(name)),
+                }
+            }
+            Kind::Deallocate(None) => self.deallocate_all(shown).await?,
+            Kind::Declare { hold, .. } => {
+                if *hold || self.tx != Tx::Idle {
+                    return Ok(RUN);
+                }
+                self.only_in_a_transaction("DECLARE CURSOR")
+            }
+            Kind::DiscardAll => self.discard_all(shown).await?,
+            Kind::Refused(what) => {
+                let words = format!("{what} would end or hand over the transaction of this test's sandbox");
+                let hint = "dbtest: use the strategy \"template\" or \"truncate\" for this test";
+                self.fail(&Report::error("0A000", words).hint(hint))
+            }
+        };
+        Ok(Before::Replied(replied))
+    }
+
+    /// Called when a statement ran well.
+    pub(crate) async fn after(&mut self, kind: &Kind, parameters: &Parameters) -> Result<(), Stop> {
+        let text = |text: &Text| match text {
+            Text::Literal(text) => Some(text.clone()),
+            Text::Parameter(n) => parameters.get(usize::from(*n) - 1).cloned().flatten(),
+        };
+        match kind {
+            Kind::Savepoint(name) => self.at_commit.channels.push(Pending::Savepoint(name.clone())),
+            Kind::Release(name) => {
+                if let Some(at) = self.savepoint(name) {
+                    self.at_commit.channels.remove(at);
+                }
+            }
+            Kind::RollbackTo(name) => {
+                self.tx = Tx::Open;
+                if let Some(at) = self.savepoint(name) {
+                    self.at_commit.channels.truncate(at + 1);
+                }
+            }
+            Kind::Notify(channel, payload) => {
+                if let Some((channel, payload)) = text(channel).zip(text(payload)) {
+                    let notification = Notification { from: self.peer.id, channel, payload };
+                    self.at_commit.channels.push(Pending::Notify(notification));
+                }
+            }
+            Kind::Set(list) => {
+                for setting in list.iter().filter(|setting| !setting.local) {
+                    if let Some(name) = text(&setting.name) {
+                        self.at_commit.changed.insert(name.to_ascii_lowercase());
+                    }
+                }
+            }
+            Kind::ResetAll => {
+                self.settings.reset();
+                if let Some(turn) = &mut self.turn {
+                    turn.applied.clear();
+                }
+            }
+            Kind::Deallocate(Some((_, name))) => {
+                self.statements.remove(name.as_bytes());
+            }
+            Kind::Declare { name, hold: false } => {
+                self.at_commit.cursors.insert(name.clone());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn savepoint(&self, wanted: &str) -> Option<usize> {
+        let named = |pending: &Pending| matches!(pending, Pending::Savepoint(name) if name == wanted);
+        self.at_commit.channels.iter().rposition(named)
+    }
+
+    fn reply(&mut self, tag: &str) -> Went {
+        message::complete(&mut self.wire.output, tag);
+        Went::Well
+    }
+
+    fn warn(&mut self, code: &'static str, words: &str) {
+        Report::warning(code, words).write(&mut self.wire.output);
+    }
+
+    fn only_in_a_transaction(&mut self, what: &str) -> Went {
+        self.fail(&Report::error("25P01", format!("{what} can only be used in transaction blocks")))
+    }
+
+    async fn begin(&mut self, modes: Modes, shown: &str) -> Result<Went, Stop> {
+        if self.tx == Tx::Open {
+            self.warn("25001", "there is already a transaction in progress");
+            return Ok(self.reply("BEGIN"));
+        }
+        // What ran before it in the same message is part of it from here on.
+        self.tx = Tx::Open;
+        let read_only = modes.read_only.unwrap_or(self.settings.read_only);
+        if read_only && self.entered && self.restrict(shown).await? == Went::Wrong {
+            return Ok(Went::Wrong);
+        }
+        self.read_only = read_only;
+        Ok(self.reply("BEGIN"))
+    }
+
+    /// Makes the open transaction READ ONLY.
+    async fn restrict(&mut self, shown: &str) -> Result<Went, Stop> {
+        if self.enter(Want::Write, shown).await? == Went::Wrong {
+            return Ok(Went::Wrong);
+        }
+        let Some(turn) = &mut self.turn else { return Ok(Went::Wrong) };
+        if turn.run("SET LOCAL transaction_read_only = on").await.map_err(server_gone)?.is_err() {
+            turn.blame_own(&mut self.wire.output);
+            return Ok(self.failed());
+        }
+        Ok(Went::Well)
+    }
+
+    async fn commit_statement(&mut self, chain: bool) -> Result<Went, Stop> {
+        match self.tx {
+            Tx::Idle if chain => return Ok(self.only_in_a_transaction("COMMIT AND CHAIN")),
+            Tx::Idle => self.warn("25P01", "there is no transaction in progress"),
+            Tx::Failed => return self.rollback_statement(chain).await,
+            Tx::Open => {}
+        }
+        let read_only = self.read_only;
+        self.tx = Tx::Idle;
+        if self.commit().await? == Went::Wrong {
+            return Ok(Went::Wrong);
+        }
+        if chain {
+            self.tx = Tx::Open;
+            self.read_only = read_only;
+        }
+        Ok(self.reply("COMMIT"))
+    }
+
+    async fn rollback_statement(&mut self, chain: bool) -> Result<Went, Stop> {
+        match self.tx {
+            Tx::Idle if chain => return Ok(self.only_in_a_transaction("ROLLBACK AND CHAIN")),
+            Tx::Idle => self.warn("25P01", "there is no transaction in progress"),
+            Tx::Open | Tx::Failed => {}
+        }
+        let (read_only, changed) = (self.read_only, !self.at_commit.changed.is_empty());
+        self.tx = Tx::Idle;
+        let entered = self.entered;
+        self.take_back();
+        if let Some(turn) = &mut self.turn
+            && entered
+            && changed
+        {
+            // The client must hear of the parameters' old values.
+            turn.undo_now().await.map_err(server_gone)?;
+        }
+        if chain {
+            self.tx = Tx::Open;
+            self.read_only = read_only;
+        }
+        Ok(self.reply("ROLLBACK"))
+    }
+
+    async fn set_transaction(&mut self, modes: Modes, shown: &str) -> Result<Went, Stop> {
+        if self.tx == Tx::Idle {
+            self.warn("25P01", "SET TRANSACTION can only be used in transaction blocks");
+            return Ok(self.reply("SET"));
+        }
+        match modes.read_only {
+            Some(true) if self.entered && self.restrict(shown).await? == Went::Wrong => {
+                return Ok(Went::Wrong);
+            }
+            Some(false) if self.entered && self.read_only => {
+                let words = "transaction read-write mode must be set before any query";
+                return Ok(self.fail(&Report::error("25001", words)));
+            }
+            _ => {}
+        }
+        self.read_only = modes.read_only.unwrap_or(self.read_only);
+        Ok(self.reply("SET"))
+    }
+
+    /// Notes what SET LOCAL changes: its end is the client's transaction, not the sandbox's.
+    async fn before_set(
+        &mut self,
+        list: &[Setting],
+        shown: &str,
+        parameters: &Parameters,
+    ) -> Result<Before, Stop> {
+        let local: Vec<String> = list
+            .iter()
+            .filter(|setting| setting.local)
+            .filter_map(|setting| match &setting.name {
+                Text::Literal(name) => Some(name.clone()),
+                Text::Parameter(n) => parameters.get(usize::from(*n) - 1).cloned().flatten(),
+            })
+            .map(|name| name.to_ascii_lowercase())
+            .filter(|name| !self.at_commit.local.contains_key(name))
+            .collect();
+        // While another client has a transaction open, what is set waits until it is needed: a pool
+        // sets something on every new connection.
+        if self.tx == Tx::Idle && !self.entered && self.turn.is_none() && self.shared.busy() {
+            let simple = |setting: &Setting| match (&setting.name, &setting.value) {
+                (Text::Literal(name), Some(value)) if !setting.local => Some((name.clone(), value.clone())),
+                _ => None,
+            };
+            if let Some(all) = list.iter().map(simple).collect::<Option<Vec<_>>>() {
+                for (name, value) in all {
+                    self.settings.set(&name, Some(value));
+                }
+                return Ok(Before::Replied(self.reply("SET")));
+            }
+        }
+        let asks = shown.trim_start().get(..6).is_some_and(|word| word.eq_ignore_ascii_case("select"));
+        let want = if asks { Want::Write } else { Want::Session };
+        let want = if self.tx == Tx::Idle { want } else { Want::Write };
+        if self.enter(want, shown).await? == Went::Wrong {
+            return Ok(Before::Replied(Went::Wrong));
+        }
+        if !local.is_empty()
+            && let Some(turn) = &mut self.turn
+            && turn.begun()
+            && let Ok(rows) = turn.run(&settings::read(local.iter())).await.map_err(server_gone)?
+        {
+            for row in rows {
+                if let [Some(name), value] = &row[..] {
+                    self.at_commit.local.insert(name.clone(), value.clone().unwrap_or_default());
+                }
+            }
+        }
+        Ok(Before::Run(want, None))
+    }
+
+    /// At a commit: what SET changed is the client's, what SET LOCAL changed is put back, and
+    /// cursors end.
+    pub(crate) async fn commit_session(&mut self) -> Result<(), Stop> {
+        let AtCommit { cursors, changed, local, .. } = &mut self.at_commit;
+        let (cursors, changed, local) =
+            (std::mem::take(cursors), std::mem::take(changed), std::mem::take(local));
+        let Some(turn) = &mut self.turn else { return Ok(()) };
+        if !local.is_empty() {
+            let sql: Vec<_> = local
+                .iter()
+                .filter(|(name, _)| !changed.contains(*name))
+                .map(|(name, value)| settings::set(name, value))
+                .collect();
+            turn.run(&sql.join("; ")).await.map_err(server_gone)?.ok();
+        }
+        if !changed.is_empty() {
+            let rows = turn.run(&settings::read(changed.iter())).await.map_err(server_gone)?;
+            for row in rows.unwrap_or_default() {
+                if let [Some(name), value] = &row[..] {
+                    self.settings.set(name, value.clone());
+                }
+            }
+            turn.applied = self.settings.wanted().clone();
+            if changed.contains(settings::READ_ONLY) {
+                let sql = "SET default_transaction_read_only = on";
+                turn.run(sql).await.map_err(server_gone)?.ok();
+            }
+        }
+        if !cursors.is_empty() {
+            let open = "SELECT pg_catalog.quote_ident(name), name FROM pg_catalog.pg_cursors";
+            let rows = turn.run(open).await.map_err(server_gone)?.unwrap_or_default();
+            for row in rows {
+                if let [Some(quoted), Some(name)] = &row[..]
+                    && cursors.contains(name)
+                {
+                    turn.run(&format!("CLOSE {quoted}")).await.map_err(server_gone)?.ok();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn channel(&mut self, pending: Pending, tag: &str) -> Went {
+        self.at_commit.channels.push(pending);
+        if self.tx == Tx::Idle && !self.entered {
+            // Outside a transaction it holds at once.
+            self.commit_channels();
+        }
+        self.reply(tag)
+    }
+
+    async fn deallocate_all(&mut self, shown: &str) -> Result<Went, Stop> {
+        let names = std::mem::take(&mut self.statements);
+        if !names.is_empty() {
+            if self.enter(Want::Session, shown).await? == Went::Wrong {
+                return Ok(Went::Wrong);
+            }
+            let Some(turn) = &mut self.turn else { return Ok(Went::Wrong) };
+            for prepared in names.into_values() {
+                turn.run(&format!("DEALLOCATE {}", prepared.server)).await.map_err(server_gone)?.ok();
+            }
+        }
+        Ok(self.reply("DEALLOCATE ALL"))
+    }
+
+    async fn discard_all(&mut self, shown: &str) -> Result<Went, Stop> {
+        if self.tx != Tx::Idle {
+            let words = "DISCARD ALL cannot run inside a transaction block";
+            return Ok(self.fail(&Report::error("25001", words)));
+        }
+        if self.deallocate_all_quietly(shown).await? == Went::Wrong {
+            return Ok(Went::Wrong);
+        }
+        let Some(turn) = &mut self.turn else { return Ok(Went::Wrong) };
+        let sql = "RESET ALL; SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
+        if turn.run(sql).await.map_err(server_gone)?.is_err() {
+            turn.blame_own(&mut self.wire.output);
+            return Ok(self.failed());
+        }
+        turn.applied.clear();
+        self.settings.reset();
+        self.peer.unlisten(None);
+        Ok(self.reply("DISCARD ALL"))
+    }
+
+    async fn deallocate_all_quietly(&mut self, shown: &str) -> Result<Went, Stop> {
+        if self.enter(Want::Write, shown).await? == Went::Wrong {
+            return Ok(Went::Wrong);
+        }
+        let Some(turn) = &mut self.turn else { return Ok(Went::Wrong) };
+        for prepared in std::mem::take(&mut self.statements).into_values() {
+            turn.run(&format!("DEALLOCATE {}", prepared.server)).await.map_err(server_gone)?.ok();
+        }
+        Ok(Went::Well)
+    }
+}
+
+/// What is said of a prepared statement that is not there.
+pub(crate) fn no_statement(name: &str) -> Report {
+    Report::error("26000", format!("prepared statement \"{name}\" does not exist"))
+}
