@@ -89,8 +89,8 @@ pub(crate) struct Client {
     pub(crate) read_only: bool,
     /// After an error everything up to Sync is dropped.
     pub(crate) skip: bool,
-    pub(crate) statements: BTreeMap<Bytes, Prepared>,
-    pub(crate) unnamed: Option<Prepared>,
+    pub(crate) statements: BTreeMap<Bytes, Arc<Prepared>>,
+    pub(crate) unnamed: Option<Arc<Prepared>>,
     pub(crate) portals: BTreeMap<Bytes, Portal>,
     pub(crate) settings: Settings,
     /// What the transaction's commit has to do.

@@ -146,7 +146,8 @@ impl Drop for Listener {
 async fn open(upstream: Upstream, options: Options) -> Result<Sandbox, Error> {
     let (listener, address) = match options.listen {
         Listen::Loopback => {
-            let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(|error| Error::listen(&error))?;
+            let listener =
+                TcpListener::bind(("127.0.0.1", 0)).await.map_err(|error| Error::listen(&error))?;
             let port = listener.local_addr().map_err(|error| Error::listen(&error))?.port();
             (Listener::Tcp(listener), Address::Tcp("127.0.0.1".to_owned(), port))
         }

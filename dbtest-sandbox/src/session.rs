@@ -349,7 +349,10 @@ impl Session {
             let own = self.replies.front().is_none_or(|reply| reply.own);
             // Most of all bytes are rows: as many as there are go in one piece.
             let mut rows = 0;
-            while !own && self.held.is_empty() && input.get(rows).is_some_and(|tag| matches!(tag, b'D' | b'd')) {
+            while !own
+                && self.held.is_empty()
+                && input.get(rows).is_some_and(|tag| matches!(tag, b'D' | b'd'))
+            {
                 let Some(length) = frame_length(&input[rows..]) else { break };
                 let length = length.map_err(io::Error::other)?;
                 rows += length;

@@ -150,9 +150,9 @@ fn finish(found: &mut Vec<Statement>, tokens: &[Token<'_>]) {
             kind: words.kind(),
             schema_change: ["create", "alter", "drop", "do", "call", "import"].iter().any(|w| first.is(w)),
             constant: first.is("select")
-                && tokens[1..].iter().all(|token| {
-                    matches!(token.kind, TokenKind::Literal { .. } | TokenKind::Comma)
-                }),
+                && tokens[1..]
+                    .iter()
+                    .all(|token| matches!(token.kind, TokenKind::Literal { .. } | TokenKind::Comma)),
         });
     }
 }
@@ -575,7 +575,13 @@ mod tests {
 
     #[test]
     fn transaction_control_is_found_whatever_stands_around_it() {
-        for text in ["commit", "/* a /* b */ */ COMMIT -- x", "\u{feff}Commit;", ";; END work ;", "commit and no chain"] {
+        for text in [
+            "commit",
+            "/* a /* b */ */ COMMIT -- x",
+            "\u{feff}Commit;",
+            ";; END work ;",
+            "commit and no chain",
+        ] {
             assert_eq!(kind(text), Kind::Commit { chain: false }, "{text}");
         }
         assert_eq!(kind("COMMIT TRANSACTION AND CHAIN"), Kind::Commit { chain: true });
@@ -589,13 +595,17 @@ mod tests {
         assert_eq!(kind("start transaction isolation level read committed, read only"), modes(Some(true)));
         assert_eq!(kind("BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE"), modes(Some(false)));
         assert_eq!(kind("PREPARE TRANSACTION 'x'"), Kind::Refused("PREPARE TRANSACTION"));
-        assert!(matches!(kind("PREPARE transaction AS SELECT 1"), Kind::Prepare(_, name) if name == "transaction"));
+        assert!(
+            matches!(kind("PREPARE transaction AS SELECT 1"), Kind::Prepare(_, name) if name == "transaction")
+        );
         assert_eq!(kind("COMMIT PREPARED 'x'"), Kind::Refused("COMMIT PREPARED"));
     }
 
     #[test]
     fn what_only_looks_like_control_is_none() {
-        for text in ["SELECT 'COMMIT'", "SELECT $$;COMMIT;$$", "SELECT 1 /* ; COMMIT */", "SELECT \"commit;\""] {
+        for text in
+            ["SELECT 'COMMIT'", "SELECT $$;COMMIT;$$", "SELECT 1 /* ; COMMIT */", "SELECT \"commit;\""]
+        {
             assert_eq!(kind(text), Kind::Read, "{text}");
         }
         assert_eq!(kind("\"commit\""), Kind::Write);
@@ -608,10 +618,19 @@ mod tests {
 
     #[test]
     fn reads_are_told_from_what_writes() {
-        for text in ["SELECT 1", "(select 2)", "VALUES (1)", "TABLE t", "WITH x AS (SELECT 1) SELECT * FROM x", "SHOW all"] {
+        for text in [
+            "SELECT 1",
+            "(select 2)",
+            "VALUES (1)",
+            "TABLE t",
+            "WITH x AS (SELECT 1) SELECT * FROM x",
+            "SHOW all",
+        ] {
             assert_eq!(kind(text), Kind::Read, "{text}");
         }
-        for (text, constant) in [("SELECT 1", true), ("select 'x', 2", true), ("SELECT f()", false), ("SELECT x", false)] {
+        for (text, constant) in
+            [("SELECT 1", true), ("select 'x', 2", true), ("SELECT f()", false), ("SELECT x", false)]
+        {
             assert_eq!(statements(text)[0].constant, constant, "{text}");
         }
         for text in [
@@ -671,12 +690,17 @@ mod tests {
         assert_eq!(kind("EXPLAIN EXECUTE p"), Kind::Execute(16..17, "p".into()));
         assert_eq!(kind("DEALLOCATE PREPARE p"), Kind::Deallocate(Some((19..20, "p".into()))));
         assert_eq!(kind("DEALLOCATE ALL"), Kind::Deallocate(None));
-        assert_eq!(kind("DECLARE c CURSOR WITH HOLD FOR SELECT 1"), Kind::Declare { name: "c".into(), hold: true });
+        assert_eq!(
+            kind("DECLARE c CURSOR WITH HOLD FOR SELECT 1"),
+            Kind::Declare { name: "c".into(), hold: true }
+        );
     }
 
     #[test]
     fn any_bytes_are_cut() {
-        for text in [&b"SELECT '\xff"[..], b"\xe9; COMMIT", b"", b";;", b"/* open", b"$a$", b"\"", b"'", b"E'\\"] {
+        for text in
+            [&b"SELECT '\xff"[..], b"\xe9; COMMIT", b"", b";;", b"/* open", b"$a$", b"\"", b"'", b"E'\\"]
+        {
             let lexable = lexable(text);
             assert_eq!(lexable.len(), text.len());
             for statement in statements(&lexable) {
