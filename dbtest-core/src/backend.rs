@@ -151,7 +151,8 @@ pub struct Place {
     pub sandbox: Option<Sandbox>,
     /// The most connections that a pool may open.
     pub max_connections: u32,
-    pub(crate) over: Arc<AtomicBool>,
+    /// Set by core when the test is over: see [`is_over`](Place::is_over).
+    pub over: Arc<AtomicBool>,
 }
 
 impl Place {
