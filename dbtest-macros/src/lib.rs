@@ -79,3 +79,15 @@ pub fn test_seaorm(args: TokenStream, item: TokenStream) -> TokenStream {
     let adapter = expand::Adapter { path: syn::parse_quote!(::dbtest_seaorm), one_handle: true };
     expand::test(&adapter, args.into(), item.into()).into()
 }
+
+/// The attribute of `dbtest-sqlx` for [Diesel](https://docs.rs/diesel): `#[dbtest_diesel::test]`,
+/// with the same words.
+///
+/// ```text
+/// #[dbtest_diesel::test(seeds("users.sql"))]
+/// fn a_user_has_a_name(connection: &mut PgConnection) -> QueryResult<()> { … }
+/// ```
+#[proc_macro_attribute]
+pub fn test_diesel(args: TokenStream, item: TokenStream) -> TokenStream {
+    expand::test(&syn::parse_quote!(::dbtest_diesel), args.into(), item.into()).into()
+}
