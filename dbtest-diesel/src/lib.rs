@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod arguments;
+#[cfg(feature = "async")]
+pub mod asynchronous;
 
 pub use arguments::FromTestDb;
 pub use dbtest_core::*;

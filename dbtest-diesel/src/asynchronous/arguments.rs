@@ -1,0 +1,44 @@
+//! What a test may take as an argument: a pool, or a connection of it.
+
+use dbtest_core::{Error, ErrorKind, Result, TestDb};
+use diesel_async::pooled_connection::{bb8, deadpool};
+
+use super::backend::DieselAsync;
+use super::pool::{Bb8, Deadpool, Pooling};
+use crate::FromTestDb;
+
+macro_rules! arguments {
+    ($feature:literal, $connection:ty) => {
+        arguments!(@kind $feature, $connection, Bb8, bb8::Pool<$connection>, bb8::PooledConnection<'static, $connection>);
+        arguments!(@kind $feature, $connection, Deadpool, deadpool::Pool<$connection>, deadpool::Object<$connection>);
+    };
+    (@kind $feature:literal, $connection:ty, $kind:ident, $pool:ty, $lent:ty) => {
+        #[cfg(feature = $feature)]
+        impl FromTestDb for $pool {
+            type Backend = DieselAsync<$connection, $kind>;
+
+            async fn from_test_db(db: TestDb<Self::Backend>) -> Result<Self> {
+                Ok(db.handle().clone())
+            }
+        }
+
+        #[cfg(feature = $feature)]
+        impl FromTestDb for $lent {
+            type Backend = DieselAsync<$connection, $kind>;
+
+            async fn from_test_db(db: TestDb<Self::Backend>) -> Result<Self> {
+                <$kind as Pooling<$connection>>::take(db.handle()).await.map_err(|error| {
+                    Error::new(
+                        ErrorKind::Connect,
+                        format!("cannot take a connection to {}: {error}", db.name()),
+                        "see the driver's message",
+                    )
+                })
+            }
+        }
+    };
+}
+
+arguments!("async-postgres", diesel_async::AsyncPgConnection);
+arguments!("async-mysql", diesel_async::AsyncMysqlConnection);
+arguments!("async-sqlite", super::sqlite::Connection);

@@ -1,0 +1,84 @@
+//! diesel-async as a backend, over the connection's type and the pool's.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::path::Path;
+
+use dbtest_core::{Backend, DbError, End, Engine, Finished, Migrations, Place, Session, Watch};
+use diesel::{ConnectionResult, QueryResult};
+use diesel_async::pooled_connection::PoolableConnection;
+
+use super::pool::{self, Bb8, Pooling};
+
+/// A connection that dbtest has a backend for: what differs between the engines.
+pub trait Driver: PoolableConnection + Sized + Send + 'static {
+    /// The engine.
+    const ENGINE: Engine;
+
+    /// Opens a maintenance session, over the driver that this connection stands on.
+    fn session(url: &str) -> impl Future<Output = Result<Box<dyn Session>, DbError>> + Send;
+
+    /// Opens a connection as diesel-async does.
+    fn connect(url: &str) -> impl Future<Output = ConnectionResult<Self>> + Send;
+
+    /// Opens a sandbox's transaction, known to diesel-async as the outermost one.
+    fn begin(&mut self, sql: &str) -> impl Future<Output = QueryResult<()>> + Send;
+
+    /// Fails where an abandoned statement's answer is still to come, which the next statement
+    /// would take for its own.
+    fn in_step(&mut self) -> impl Future<Output = QueryResult<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// The first row of a query.
+    fn first_row(&mut self, _sql: &str) -> impl Future<Output = Result<Option<String>, DbError>> + Send {
+        let refused = "dbtest asks for no rows of a sandbox on this engine";
+        std::future::ready(Err(DbError::statement(None, refused)))
+    }
+
+    /// The database's error, with the code that core looks for. Diesel keeps only the text.
+    fn db_error(error: &diesel::result::Error) -> DbError {
+        DbError::statement(None, error.to_string())
+    }
+}
+
+/// diesel-async over a connection `C` in a pool of kind `P`. Its names are
+/// `DieselAsyncPostgres`, `DieselAsyncMySql` and `DieselAsyncSqlite`, with [`Bb8`] unless you say
+/// [`Deadpool`](super::Deadpool).
+pub struct DieselAsync<C, P = Bb8>(PhantomData<fn() -> (C, P)>);
+
+impl<C, P> fmt::Debug for DieselAsync<C, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DieselAsync")
+    }
+}
+
+impl<C: Driver, P: Pooling<C>> Backend for DieselAsync<C, P> {
+    type Handle = P::Pool;
+
+    const ENGINE: Engine = C::ENGINE;
+    const NAME: &'static str = "diesel-async";
+    const POOL_TIMEOUT: &'static [&'static str] = P::TIMEOUT;
+
+    async fn session(url: &str) -> Result<Box<dyn Session>, DbError> {
+        C::session(url).await
+    }
+
+    async fn open(place: &Place) -> Result<P::Pool, DbError> {
+        pool::open::<C, P>(place).await
+    }
+
+    async fn finish(handle: P::Pool, place: &Place, end: End) -> Finished {
+        pool::finish::<C, P>(handle, place, end).await
+    }
+
+    fn watch(handle: &P::Pool) -> Option<Watch> {
+        pool::watch::<C, P>(handle)
+    }
+
+    fn migrations(folder: &Path) -> Result<Box<dyn Migrations<Self>>, String> {
+        let _ = folder;
+        Err("not yet".to_owned())
+    }
+}
