@@ -69,6 +69,12 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
         None
     }
 
+    /// The place's URL as this ORM reads it, where that differs from how core writes it. It is
+    /// what [`Place::url`] says from then on, and what the test is shown.
+    fn url(url: &str) -> String {
+        url.to_owned()
+    }
+
     /// This ORM's migrations from a folder of files.
     ///
     /// # Errors
@@ -167,7 +173,9 @@ pub struct Sandbox {
     pub rollback: String,
     /// Ends the transaction and keeps what it did, for `DBTEST_KEEP=1`.
     pub commit: String,
-    /// The backend must make COMMIT fail by a hook of its driver (SQLite, which has no SQL for it).
+    /// There is no SQL that makes COMMIT fail (SQLite). A backend whose driver has a hook for it
+    /// uses that. Without one a COMMIT is not prevented, but the checks find it, or core does
+    /// where the connection is gone.
     pub refuse_commit: bool,
 }
 
@@ -206,6 +214,9 @@ pub enum Boundary {
     Intact,
     /// Nobody could ask: the only connection was leaked or is broken.
     Unknown,
+    /// Its connection was closed, by the test that owned it or by a pool that threw it away, and
+    /// with it the transaction. Core looks whether anything was committed before.
+    Closed,
     /// A check failed with this error.
     Broken(DbError),
     /// A check returned this row.

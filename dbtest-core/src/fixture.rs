@@ -167,6 +167,21 @@ impl<B: Backend> Fixture<B> {
         self
     }
 
+    /// The blocking twin of [`seed`](Fixture::seed), for drivers without async. The code runs on a
+    /// thread where it may block.
+    #[track_caller]
+    pub fn seed_blocking<F, E>(self, code: F) -> Self
+    where
+        F: Fn(B::Handle) -> Result<(), E> + Send + Sync + 'static,
+        E: std::fmt::Display + Send + 'static,
+    {
+        let code = Arc::new(code);
+        self.seed(move |handle| {
+            let code = Arc::clone(&code);
+            crate::runtime::blocking(move || code(handle))
+        })
+    }
+
     /// The version of the next [`seed`](Fixture::seed): the template is rebuilt when it changes,
     /// and not when the executable does.
     pub fn version(mut self, version: impl Into<String>) -> Self {

@@ -99,6 +99,16 @@ impl Claim {
         }
     }
 
+    /// Whether nothing stayed of a sandbox whose connection was closed before anybody could ask it
+    /// ([`Boundary::Closed`](crate::Boundary::Closed)).
+    pub(crate) async fn left_nothing(&mut self) -> Result<bool> {
+        match &mut self.held {
+            Held::Slot(attached) => attached.left_nothing().await,
+            // Nobody has it after this test.
+            Held::Clone(_) => Ok(true),
+        }
+    }
+
     /// Drops the place.
     ///
     /// # Errors

@@ -15,6 +15,9 @@ use crate::{progress, runtime};
 /// How long a second user of a sandbox's only connection waits for it, in every adapter.
 pub const SANDBOX_WAIT: Duration = Duration::from_secs(5);
 
+/// How every adapter says that a sandbox's only connection is gone, with all that the test did.
+pub const SANDBOX_LOST: &str = "dbtest: the connection of this test's transaction was closed, and its rows are gone";
+
 /// One test's database.
 ///
 /// [`close`](TestDb::close) ends it and reports what went wrong; the attribute does that for
@@ -35,6 +38,8 @@ pub(crate) struct Inner<B: Backend> {
     context: Context,
     strategy: Arc<dyn IsolationStrategy>,
     keep: bool,
+    /// The test has a connection of its own, and closes it.
+    given_away: bool,
 }
 
 impl<B: Backend> fmt::Debug for TestDb<B> {
@@ -51,11 +56,19 @@ impl<B: Backend> TestDb<B> {
         context: Context,
         strategy: Arc<dyn IsolationStrategy>,
     ) -> Result<Self> {
-        let place = lease.place.clone();
+        let mut place = lease.place.clone();
+        place.url = B::url(&place.url);
         match B::open(&place).await {
             Ok(handle) => {
-                let inner =
-                    Inner { handle: Some(handle), place, lease: Some(lease), context, strategy, keep: false };
+                let inner = Inner {
+                    handle: Some(handle),
+                    place,
+                    lease: Some(lease),
+                    context,
+                    strategy,
+                    keep: false,
+                    given_away: false,
+                };
                 Ok(Self { inner: Some(inner), home: None })
             }
             Err(error) => {
@@ -110,6 +123,16 @@ impl<B: Backend> TestDb<B> {
     /// is ended with the test.
     pub fn take_handle(&mut self) -> Option<B::Handle> {
         self.inner.as_mut()?.handle.take()
+    }
+
+    /// For adapters whose connections a test may own: drops the handle and returns the place, in
+    /// which the test then has one connection of its own. In a sandbox that connection begins it;
+    /// nobody ends it, and closing the connection rolls it back.
+    pub fn give_away(&mut self) -> Option<Place> {
+        let inner = self.inner.as_mut()?;
+        inner.handle = None;
+        inner.given_away = true;
+        Some(inner.place.clone())
     }
 
     /// The URL of this database, with its password, for a process that the test starts. Under
@@ -208,6 +231,7 @@ impl<B: Backend> Inner<B> {
         let end = if keep && sandboxed { End::Commit } else { End::Discard };
         let finished = match self.handle.take() {
             Some(handle) => B::finish(handle, &self.place, end).await,
+            None if sandboxed && self.given_away => Finished { boundary: Boundary::Closed, leaked: 0 },
             // Taken: nobody can say how its transaction ended.
             None if sandboxed => Finished { boundary: Boundary::Unknown, leaked: 0 },
             None => Finished::default(),
@@ -266,6 +290,7 @@ impl<B: Backend> Inner<B> {
 /// seen here, so a test that failed after as long as the timeout is told too.
 fn starved<B: Backend>(ended: &Ended) -> bool {
     match &ended.message {
+        Some(message) if message.contains(SANDBOX_LOST) => false,
         Some(message) => B::POOL_TIMEOUT.iter().any(|words| message.contains(words)),
         None => !B::POOL_TIMEOUT.is_empty() && ended.took >= SANDBOX_WAIT,
     }
