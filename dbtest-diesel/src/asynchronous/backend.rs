@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::path::Path;
 
 use dbtest_core::{Backend, DbError, End, Engine, Finished, Migrations, Place, Session, Watch};
-use diesel::{ConnectionResult, QueryResult};
+use diesel::QueryResult;
 use diesel_async::pooled_connection::PoolableConnection;
 
 use super::pool::{self, Bb8, Pooling};
@@ -16,11 +16,13 @@ pub trait Driver: PoolableConnection + Sized + Send + 'static {
     /// The engine.
     const ENGINE: Engine;
 
+    /// A URL of core's as the driver reads it.
+    fn url(url: &str) -> String {
+        url.to_owned()
+    }
+
     /// Opens a maintenance session, over the driver that this connection stands on.
     fn session(url: &str) -> impl Future<Output = Result<Box<dyn Session>, DbError>> + Send;
-
-    /// Opens a connection as diesel-async does.
-    fn connect(url: &str) -> impl Future<Output = ConnectionResult<Self>> + Send;
 
     /// Opens a sandbox's transaction, known to diesel-async as the outermost one.
     fn begin(&mut self, sql: &str) -> impl Future<Output = QueryResult<()>> + Send;
@@ -62,7 +64,7 @@ impl<C: Driver, P: Pooling<C>> Backend for DieselAsync<C, P> {
     const POOL_TIMEOUT: &'static [&'static str] = P::TIMEOUT;
 
     async fn session(url: &str) -> Result<Box<dyn Session>, DbError> {
-        C::session(url).await
+        C::session(&C::url(url)).await
     }
 
     async fn open(place: &Place) -> Result<P::Pool, DbError> {
@@ -75,6 +77,10 @@ impl<C: Driver, P: Pooling<C>> Backend for DieselAsync<C, P> {
 
     fn watch(handle: &P::Pool) -> Option<Watch> {
         pool::watch::<C, P>(handle)
+    }
+
+    fn url(url: &str) -> String {
+        C::url(url)
     }
 
     fn migrations(folder: &Path) -> Result<Box<dyn Migrations<Self>>, String> {

@@ -8,6 +8,8 @@ mod mysql;
 mod pool;
 #[cfg(feature = "async-postgres")]
 mod postgres;
+#[cfg(feature = "conformance")]
+mod probe;
 mod sandbox;
 
 pub use dbtest_core::*;

@@ -4,10 +4,10 @@ use async_trait::async_trait;
 use dbtest_core::{DbError, Engine, Rows, Session};
 use diesel::result::Error;
 use diesel::sql_types::Integer;
-use diesel::{ConnectionError, ConnectionResult, IntoSql, QueryResult};
+use diesel::{IntoSql, QueryResult};
 use diesel_async::{AnsiTransactionManager, AsyncMysqlConnection, RunQueryDsl};
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, OptsBuilder, Row, Value};
+use mysql_async::{Conn, Opts, Row, Value};
 
 use super::backend::{DieselAsync, Driver};
 use super::pool::Bb8;
@@ -18,22 +18,18 @@ pub type DieselAsyncMySql<P = Bb8> = DieselAsync<AsyncMysqlConnection, P>;
 impl Driver for AsyncMysqlConnection {
     const ENGINE: Engine = Engine::MySql;
 
+    /// mysql_async goes from a port to the socket that the server behind it names. That path is
+    /// one of the server's own machine: outside a container it is another server's, or nobody's.
+    fn url(url: &str) -> String {
+        let joint = if url.contains('?') { '&' } else { '?' };
+        if url.contains("prefer_socket=") { url.to_owned() } else { format!("{url}{joint}prefer_socket=false") }
+    }
+
     async fn session(url: &str) -> Result<Box<dyn Session>, DbError> {
-        let options = options(url).map_err(|error| DbError::connection(None, error.to_string()))?;
+        let options = Opts::from_url(url).map_err(|error| DbError::connection(None, error.to_string()))?;
         let connection = Conn::new(options).await;
         let connection = connection.map_err(|error| DbError { connect: true, ..db_error(error) })?;
         Ok(Box::new(MySqlSession(connection)))
-    }
-
-    async fn connect(url: &str) -> ConnectionResult<Self> {
-        let options =
-            options(url).map_err(|error| ConnectionError::InvalidConnectionUrl(error.to_string()))?;
-        // As diesel-async itself has them.
-        let options = options.stmt_cache_size(0).client_found_rows(true);
-        let connection = Conn::new(options)
-            .await
-            .map_err(|error| ConnectionError::BadConnection(db_error(error).message))?;
-        Self::try_from(connection).await
     }
 
     async fn begin(&mut self, sql: &str) -> QueryResult<()> {
@@ -59,12 +55,6 @@ impl Driver for AsyncMysqlConnection {
         let code = code.iter().find(|(words, _)| message.contains(words));
         DbError::statement(code.map(|(_, code)| (*code).to_owned()), message)
     }
-}
-
-/// mysql_async goes from a port to the socket that the server behind it names. That path is one
-/// of the server's own machine: seen from outside a container it is another server's, or nobody's.
-fn options(url: &str) -> Result<OptsBuilder, mysql_async::UrlError> {
-    Ok(OptsBuilder::from_opts(Opts::from_url(url)?).prefer_socket(false))
 }
 
 /// One connection that runs text.

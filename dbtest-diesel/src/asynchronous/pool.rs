@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dbtest_core::{Boundary, DbError, End, Finished, Place, SANDBOX_WAIT, Watch};
+use dbtest_core::{Boundary, DbError, End, Finished, Place, SANDBOX_LOST, SANDBOX_WAIT, Watch};
 use diesel::ConnectionError;
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod, bb8, deadpool,
@@ -21,9 +21,6 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// How long a plain pool waits for a connection. It is bb8's own, and deadpool would wait for ever.
 const WAIT: Duration = Duration::from_secs(30);
-
-const LOST: &str = "dbtest: the connection of this test's transaction was closed, and what the test wrote is lost: \
-                    a future was dropped or a task panicked while it was in use";
 
 type Manager<C> = AsyncDieselConnectionManager<C>;
 
@@ -99,7 +96,7 @@ macro_rules! pools {
 
             async fn close(pool: &Self::Pool, until: Instant) {
                 while pool.state().connections > 0 {
-                    match timeout_at(until, Self::take(pool)).await {
+                    match timeout_at(until, <Self as Pooling<$connection>>::take(pool)).await {
                         Ok(Ok(lent)) => <Self as Pooling<$connection>>::discard(lent),
                         _ => break,
                     }
@@ -207,10 +204,10 @@ fn manager<C: Driver>(url: &str, sandboxed: Option<C>) -> Manager<C> {
             match only {
                 Some(connection) => Ok(connection),
                 None if ended => Err(over()),
-                None if is_sandbox => Err(ConnectionError::BadConnection(LOST.to_owned())),
+                None if is_sandbox => Err(ConnectionError::BadConnection(SANDBOX_LOST.to_owned())),
                 None => {
                     let _connecting = Connecting::new();
-                    C::connect(url).await
+                    C::establish(url).await
                 }
             }
         })
@@ -233,11 +230,12 @@ fn manager<C: Driver>(url: &str, sandboxed: Option<C>) -> Manager<C> {
 /// A pool of the place; in a sandbox a pool of one connection, inside a transaction that
 /// diesel-async's transaction manager knows of.
 pub(super) async fn open<C: Driver, P: Pooling<C>>(place: &Place) -> Result<P::Pool, DbError> {
+    let url = C::url(&place.url);
     let Some(sandbox) = &place.sandbox else {
-        return Ok(P::build(manager(&place.url, None), place.max_connections, WAIT));
+        return Ok(P::build(manager(&url, None), place.max_connections, WAIT));
     };
-    let connection = sandbox::begin::<C>(&place.url, sandbox).await?;
-    let pool = P::build(manager(&place.url, Some(connection)), 1, SANDBOX_WAIT);
+    let connection = sandbox::begin::<C>(&url, sandbox).await?;
+    let pool = P::build(manager(&url, Some(connection)), 1, SANDBOX_WAIT);
     // From here on, a pool without a connection is one that lost it.
     drop(P::take(&pool).await.map_err(|error| DbError::connection(None, error))?);
     Ok(pool)
@@ -255,7 +253,8 @@ pub(super) async fn finish<C: Driver, P: Pooling<C>>(pool: P::Pool, place: &Plac
                     P::discard(lent);
                     boundary
                 }
-                _ if P::count(&pool).0 == 0 => Boundary::Broken(DbError::connection(None, LOST)),
+                // The pool threw it away: its user panicked, or was cancelled in the middle.
+                _ if P::count(&pool).0 == 0 => Boundary::Closed,
                 _ => Boundary::Unknown,
             },
         };

@@ -2,11 +2,10 @@
 
 use async_trait::async_trait;
 use dbtest_core::{DbError, Engine, Rows, Session};
-use diesel::{ConnectionError, ConnectionResult, QueryResult};
+use diesel::QueryResult;
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection};
 use tokio::task::JoinHandle;
-use tokio_postgres::config::Host;
-use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use super::backend::{DieselAsync, Driver};
 use super::pool::Bb8;
@@ -17,21 +16,19 @@ pub type DieselAsyncPostgres<P = Bb8> = DieselAsync<AsyncPgConnection, P>;
 impl Driver for AsyncPgConnection {
     const ENGINE: Engine = Engine::Postgres;
 
+    /// For libpq, a socket that the parameter `host` names stands for the URL's own host;
+    /// tokio-postgres tries both, and the URL's own first, where another server may be. So the
+    /// socket is written where the host is.
+    fn url(url: &str) -> String {
+        socket_as_host(url).unwrap_or_else(|| url.to_owned())
+    }
+
     async fn session(url: &str) -> Result<Box<dyn Session>, DbError> {
-        let connecting = config(url).map_err(db_error)?.connect(NoTls).await;
+        let connecting = tokio_postgres::connect(url, NoTls).await;
         let (client, connection) = connecting.map_err(|error| DbError { connect: true, ..db_error(error) })?;
         // What ends it is told by the next statement.
         let connection = tokio::spawn(async move { drop(connection.await) });
         Ok(Box::new(PostgresSession { client, connection }))
-    }
-
-    async fn connect(url: &str) -> ConnectionResult<Self> {
-        let config = config(url).map_err(|error| ConnectionError::InvalidConnectionUrl(words(&error)))?;
-        let (client, connection) = config
-            .connect(NoTls)
-            .await
-            .map_err(|error| ConnectionError::BadConnection(words(&error)))?;
-        Self::try_from_client_and_connection(client, connection).await
     }
 
     async fn begin(&mut self, sql: &str) -> QueryResult<()> {
@@ -39,38 +36,23 @@ impl Driver for AsyncPgConnection {
     }
 }
 
-/// As libpq reads it: a socket that the parameter `host` names stands for the URL's own host.
-/// tokio-postgres would try both, that host first.
-fn config(url: &str) -> Result<Config, tokio_postgres::Error> {
-    let both: Config = url.parse()?;
-    let Some(socket) = both.get_hosts().iter().find(|host| !matches!(host, Host::Tcp(_))) else {
-        return Ok(both);
+fn socket_as_host(url: &str) -> Option<String> {
+    let (front, parameters) = url.split_once('?')?;
+    let socket = parameters.split('&').find_map(|pair| pair.strip_prefix("host="))?;
+    let socket = socket.replace('/', "%2F");
+    if !socket.starts_with("%2F") {
+        return None;
+    }
+    let (scheme, rest) = front.split_once("://")?;
+    let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+    let (user, place) = match authority.rsplit_once('@') {
+        Some((user, place)) => (format!("{user}@"), place),
+        None => (String::new(), authority),
     };
-    let mut config = Config::new();
-    match socket {
-        Host::Tcp(host) => config.host(host),
-        #[cfg(unix)]
-        Host::Unix(path) => config.host_path(path),
-    };
-    if let Some(port) = both.get_ports().first() {
-        config.port(*port);
-    }
-    if let Some(user) = both.get_user() {
-        config.user(user);
-    }
-    if let Some(password) = both.get_password() {
-        config.password(password);
-    }
-    if let Some(database) = both.get_dbname() {
-        config.dbname(database);
-    }
-    if let Some(options) = both.get_options() {
-        config.options(options);
-    }
-    if let Some(name) = both.get_application_name() {
-        config.application_name(name);
-    }
-    Ok(config)
+    let port = place.rsplit_once(':').map_or(String::new(), |(_, port)| format!(":{port}"));
+    let others: Vec<_> = parameters.split('&').filter(|pair| !pair.starts_with("host=")).collect();
+    let others = if others.is_empty() { String::new() } else { format!("?{}", others.join("&")) };
+    Some(format!("{scheme}://{user}{socket}{port}/{database}{others}"))
 }
 
 /// One connection that runs text.
@@ -122,5 +104,25 @@ fn words(error: &tokio_postgres::Error) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_is_written_where_the_host_is() {
+        let url = AsyncPgConnection::url("postgres://u:p@localhost:5432/d?host=/run/x%20y&options=-c%20a");
+        assert_eq!(url, "postgres://u:p@%2Frun%2Fx%20y:5432/d?options=-c%20a");
+        let url = AsyncPgConnection::url("postgres://u@localhost:5432/d?host=/run");
+        assert_eq!(url, "postgres://u@%2Frun:5432/d");
+    }
+
+    #[test]
+    fn other_urls_stay_as_they_are() {
+        for url in ["postgres://u@h:1/d?host=other", "postgres://u:p@h/d", "postgres://u@%2Frun/d?options=-c"] {
+            assert_eq!(AsyncPgConnection::url(url), url);
+        }
     }
 }

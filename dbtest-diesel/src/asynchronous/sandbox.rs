@@ -10,7 +10,7 @@ use super::backend::Driver;
 /// savepoints in it.
 pub(super) async fn begin<C: Driver>(url: &str, sandbox: &Sandbox) -> Result<C, DbError> {
     let mut connection =
-        C::connect(url).await.map_err(|error| DbError::connection(None, error.to_string()))?;
+        C::establish(url).await.map_err(|error| DbError::connection(None, error.to_string()))?;
     let begun = async {
         run(&mut connection, &sandbox.before).await?;
         connection.begin(&sandbox.begin).await?;
