@@ -4,6 +4,8 @@ use std::fmt;
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
@@ -149,9 +151,20 @@ pub struct Place {
     pub sandbox: Option<Sandbox>,
     /// The most connections that a pool may open.
     pub max_connections: u32,
+    pub(crate) over: Arc<AtomicBool>,
 }
 
 impl Place {
+    pub(crate) fn new(name: impl Into<String>, url: impl Into<String>, max_connections: u32) -> Self {
+        Self { name: name.into(), url: url.into(), sandbox: None, max_connections, over: Arc::default() }
+    }
+
+    /// The test is over. Asked by a backend whose pools can't be closed, before it opens one more
+    /// connection: a clone of the pool that outlives the test must not reach the next one.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
     /// The place without its password, for messages.
     pub fn shown(&self) -> String {
         crate::url::shown(&self.url)

@@ -427,7 +427,8 @@ fn fill<B: Backend>(setup: Setup<B>, connect: Connect) -> Fill {
 }
 
 async fn open<B: Backend>(place: &Place) -> Result<B::Handle> {
-    B::open(place).await.map_err(|error| Error::connect(&place.shown(), B::ENGINE, error))
+    let place = Place { url: B::url(&place.url), ..place.clone() };
+    B::open(&place).await.map_err(|error| Error::connect(&place.shown(), B::ENGINE, error))
 }
 
 fn failed(step: &str, error: StepError) -> Error {

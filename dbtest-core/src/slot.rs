@@ -51,12 +51,7 @@ pub(crate) struct Wanted {
 impl Claim {
     /// Where the test works, with any number of connections and its own transactions.
     pub fn place(&self) -> Place {
-        Place {
-            name: self.name.to_string(),
-            url: self.ground.places.url(&self.name),
-            sandbox: None,
-            max_connections: self.max_connections,
-        }
+        Place::new(self.name.to_string(), self.ground.places.url(&self.name), self.max_connections)
     }
 
     /// The same place, opened inside one transaction that is never committed.

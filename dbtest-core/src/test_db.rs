@@ -1,6 +1,7 @@
 //! A test's database: its handle, its URL, and how it ends.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use crate::{progress, runtime};
 pub const SANDBOX_WAIT: Duration = Duration::from_secs(5);
 
 /// How every adapter says that a sandbox's only connection is gone, with all that the test did.
-pub const SANDBOX_LOST: &str = "dbtest: the connection of this test's transaction was closed, and its rows are gone";
+pub const SANDBOX_LOST: &str =
+    "dbtest: the connection of this test's transaction was closed, and its rows are gone";
 
 /// One test's database.
 ///
@@ -128,11 +130,12 @@ impl<B: Backend> TestDb<B> {
     /// For adapters whose connections a test may own: drops the handle and returns the place, in
     /// which the test then has one connection of its own. In a sandbox that connection begins it;
     /// nobody ends it, and closing the connection rolls it back.
-    pub fn give_away(&mut self) -> Option<Place> {
-        let inner = self.inner.as_mut()?;
-        inner.handle = None;
-        inner.given_away = true;
-        Some(inner.place.clone())
+    pub fn give_away(&mut self) -> Place {
+        if let Some(inner) = &mut self.inner {
+            inner.handle = None;
+            inner.given_away = true;
+        }
+        self.inner().place.clone()
     }
 
     /// The URL of this database, with its password, for a process that the test starts. Under
@@ -229,6 +232,7 @@ impl<B: Backend> Inner<B> {
         let keep = self.keep || config.keep;
         let sandboxed = self.place.sandbox.is_some();
         let end = if keep && sandboxed { End::Commit } else { End::Discard };
+        self.place.over.store(true, Ordering::SeqCst);
         let finished = match self.handle.take() {
             Some(handle) => B::finish(handle, &self.place, end).await,
             None if sandboxed && self.given_away => Finished { boundary: Boundary::Closed, leaked: 0 },

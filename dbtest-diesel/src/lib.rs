@@ -3,7 +3,27 @@
 mod arguments;
 #[cfg(feature = "async")]
 pub mod asynchronous;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql", feature = "async"))]
+mod migrate;
+#[cfg(feature = "mysql")]
+mod mysql;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod pool;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "conformance")]
+mod probe;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod session;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 pub use arguments::FromTestDb;
 pub use dbtest_core::*;
 pub use dbtest_macros::test_diesel as test;
+#[cfg(feature = "mysql")]
+pub use mysql::DieselMySql;
+#[cfg(feature = "postgres")]
+pub use postgres::DieselPostgres;
+#[cfg(feature = "sqlite")]
+pub use sqlite::DieselSqlite;

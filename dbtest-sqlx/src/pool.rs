@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dbtest_core::{Boundary, Check, DbError, End, Finished, Place, SANDBOX_LOST, SANDBOX_WAIT, Sandbox, Watch};
+use dbtest_core::{
+    Boundary, Check, DbError, End, Finished, Place, SANDBOX_LOST, SANDBOX_WAIT, Sandbox, Watch,
+};
 use sqlx::pool::PoolOptions;
 use sqlx::{AssertSqlSafe, ColumnIndex, Connection, Database, Decode, Executor, Pool};
 

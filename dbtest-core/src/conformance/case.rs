@@ -213,8 +213,7 @@ impl<B: Probe> Case<B> {
 
     /// Asks a database by its URL, through a handle of its own.
     pub(super) async fn look(&self, url: &str, query: &str) -> Result<Vec<String>, String> {
-        let place =
-            Place { name: "another look".to_owned(), url: url.to_owned(), sandbox: None, max_connections: 1 };
+        let place = Place::new("another look", url, 1);
         let mut handle = B::open(&place).await.map_err(|error| error.to_string())?;
         let rows = B::run(&mut handle, &[Op::query(query)]).await;
         B::finish(handle, &place, End::Discard).await;

@@ -1,16 +1,36 @@
-//! What a test may take as an argument: a pool, or a connection of it.
+//! What a test may take as an argument: a pool, a connection of it, or one of the test's own.
 
 use dbtest_core::{Error, ErrorKind, Result, TestDb};
 use diesel_async::pooled_connection::{bb8, deadpool};
 
 use super::backend::DieselAsync;
 use super::pool::{Bb8, Deadpool, Pooling};
+use super::sandbox;
 use crate::FromTestDb;
+
+fn refused(name: &str, why: &str) -> Error {
+    Error::new(
+        ErrorKind::Connect,
+        format!("cannot take a connection to {name}: {why}"),
+        "see the driver's message",
+    )
+}
 
 macro_rules! arguments {
     ($feature:literal, $connection:ty) => {
         arguments!(@kind $feature, $connection, Bb8, bb8::Pool<$connection>, bb8::PooledConnection<'static, $connection>);
         arguments!(@kind $feature, $connection, Deadpool, deadpool::Pool<$connection>, deadpool::Object<$connection>);
+
+        #[cfg(feature = $feature)]
+        impl FromTestDb for $connection {
+            type Backend = DieselAsync<$connection, Bb8>;
+
+            async fn from_test_db(mut db: TestDb<Self::Backend>) -> Result<Self> {
+                let place = db.give_away();
+                let connected = sandbox::connect(&place.url, &place).await;
+                connected.map_err(|error| refused(db.name(), &error.message))
+            }
+        }
     };
     (@kind $feature:literal, $connection:ty, $kind:ident, $pool:ty, $lent:ty) => {
         #[cfg(feature = $feature)]
@@ -27,13 +47,7 @@ macro_rules! arguments {
             type Backend = DieselAsync<$connection, $kind>;
 
             async fn from_test_db(db: TestDb<Self::Backend>) -> Result<Self> {
-                <$kind as Pooling<$connection>>::take(db.handle()).await.map_err(|error| {
-                    Error::new(
-                        ErrorKind::Connect,
-                        format!("cannot take a connection to {}: {error}", db.name()),
-                        "see the driver's message",
-                    )
-                })
+                <$kind as Pooling<$connection>>::take(db.handle()).await.map_err(|error| refused(db.name(), &error))
             }
         }
     };

@@ -5,16 +5,20 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::path::Path;
 
-use dbtest_core::{Backend, DbError, End, Engine, Finished, Migrations, Place, Session, Watch};
+use dbtest_core::{Backend, DbError, End, Engine, Finished, Migrations, Place, Session, StepError, Watch};
 use diesel::QueryResult;
 use diesel_async::pooled_connection::PoolableConnection;
 
 use super::pool::{self, Bb8, Pooling};
+use crate::migrate::{All, Folder};
 
 /// A connection that dbtest has a backend for: what differs between the engines.
-pub trait Driver: PoolableConnection + Sized + Send + 'static {
+pub(super) trait Driver: PoolableConnection + Sized + Send + 'static {
     /// The engine.
     const ENGINE: Engine;
+
+    /// Runs on every new connection of a test.
+    const PREPARE: &'static str = "";
 
     /// A URL of core's as the driver reads it.
     fn url(url: &str) -> String {
@@ -27,16 +31,18 @@ pub trait Driver: PoolableConnection + Sized + Send + 'static {
     /// Opens a sandbox's transaction, known to diesel-async as the outermost one.
     fn begin(&mut self, sql: &str) -> impl Future<Output = QueryResult<()>> + Send;
 
+    /// Runs migrations, and blocks its thread.
+    fn migrate(self, all: &All) -> Result<(), StepError>;
+
     /// Fails where an abandoned statement's answer is still to come, which the next statement
     /// would take for its own.
     fn in_step(&mut self) -> impl Future<Output = QueryResult<()>> + Send {
         std::future::ready(Ok(()))
     }
 
-    /// The first row of a query.
-    fn first_row(&mut self, _sql: &str) -> impl Future<Output = Result<Option<String>, DbError>> + Send {
-        let refused = "dbtest asks for no rows of a sandbox on this engine";
-        std::future::ready(Err(DbError::statement(None, refused)))
+    /// The first row of a query: only SQLite's sandbox has a check that looks at rows.
+    fn first_row(&mut self, _sql: &str) -> impl Future<Output = QueryResult<Option<String>>> + Send {
+        std::future::ready(Err(diesel::result::Error::NotFound))
     }
 
     /// The database's error, with the code that core looks for. Diesel keeps only the text.
@@ -84,7 +90,6 @@ impl<C: Driver, P: Pooling<C>> Backend for DieselAsync<C, P> {
     }
 
     fn migrations(folder: &Path) -> Result<Box<dyn Migrations<Self>>, String> {
-        let _ = folder;
-        Err("not yet".to_owned())
+        Ok(Box::new(Folder::read::<C::Backend>(folder)?))
     }
 }

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod backend;
+mod migrate;
 #[cfg(feature = "async-mysql")]
 mod mysql;
 mod pool;
@@ -11,6 +12,8 @@ mod postgres;
 #[cfg(feature = "conformance")]
 mod probe;
 mod sandbox;
+#[cfg(feature = "async-sqlite")]
+mod sqlite;
 
 pub use dbtest_core::*;
 pub use dbtest_macros::test_diesel_async as test;
@@ -22,3 +25,5 @@ pub use mysql::DieselAsyncMySql;
 pub use pool::{Bb8, Deadpool};
 #[cfg(feature = "async-postgres")]
 pub use postgres::DieselAsyncPostgres;
+#[cfg(feature = "async-sqlite")]
+pub use sqlite::DieselAsyncSqlite;

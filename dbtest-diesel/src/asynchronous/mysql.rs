@@ -1,16 +1,17 @@
 //! MySQL and MariaDB through diesel-async.
 
 use async_trait::async_trait;
-use dbtest_core::{DbError, Engine, Rows, Session};
+use dbtest_core::{DbError, Engine, Rows, Session, StepError};
 use diesel::result::Error;
 use diesel::sql_types::Integer;
 use diesel::{IntoSql, QueryResult};
-use diesel_async::{AnsiTransactionManager, AsyncMysqlConnection, RunQueryDsl};
+use diesel_async::{AnsiTransactionManager, AsyncMigrationHarness, AsyncMysqlConnection, RunQueryDsl};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, Row, Value};
 
 use super::backend::{DieselAsync, Driver};
 use super::pool::Bb8;
+use crate::migrate::All;
 
 /// MySQL and MariaDB through diesel-async: the test gets a pool of [`AsyncMysqlConnection`].
 pub type DieselAsyncMySql<P = Bb8> = DieselAsync<AsyncMysqlConnection, P>;
@@ -22,7 +23,11 @@ impl Driver for AsyncMysqlConnection {
     /// one of the server's own machine: outside a container it is another server's, or nobody's.
     fn url(url: &str) -> String {
         let joint = if url.contains('?') { '&' } else { '?' };
-        if url.contains("prefer_socket=") { url.to_owned() } else { format!("{url}{joint}prefer_socket=false") }
+        if url.contains("prefer_socket=") {
+            url.to_owned()
+        } else {
+            format!("{url}{joint}prefer_socket=false")
+        }
     }
 
     async fn session(url: &str) -> Result<Box<dyn Session>, DbError> {
@@ -30,6 +35,10 @@ impl Driver for AsyncMysqlConnection {
         let connection = Conn::new(options).await;
         let connection = connection.map_err(|error| DbError { connect: true, ..db_error(error) })?;
         Ok(Box::new(MySqlSession(connection)))
+    }
+
+    fn migrate(self, all: &All) -> Result<(), StepError> {
+        all.apply(&mut AsyncMigrationHarness::new(self))
     }
 
     async fn begin(&mut self, sql: &str) -> QueryResult<()> {

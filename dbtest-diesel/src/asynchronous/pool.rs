@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::ops::DerefMut;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use dbtest_core::{Boundary, DbError, End, Finished, Place, SANDBOX_LOST, SANDBOX_WAIT, Watch};
@@ -48,6 +48,9 @@ pub trait Pooling<C>: Send + Sync + 'static {
     /// Takes a connection.
     fn take(pool: &Self::Pool) -> impl Future<Output = Result<Self::Lent, String>> + Send;
 
+    /// A connection that the pool no longer knows of.
+    fn own(pool: &Self::Pool) -> impl Future<Output = Result<C, String>> + Send;
+
     /// Closes a connection and takes it out of the pool.
     fn discard(lent: Self::Lent);
 
@@ -83,6 +86,10 @@ macro_rules! pools {
                 pool.get_owned().await.map_err(|error| error.to_string())
             }
 
+            async fn own(pool: &Self::Pool) -> Result<$connection, String> {
+                pool.dedicated_connection().await.map_err(|error| error.to_string())
+            }
+
             fn discard(mut lent: Self::Lent) {
                 // bb8 has no other way to say it.
                 sandbox::status(&mut *lent).set_in_error();
@@ -109,7 +116,8 @@ macro_rules! pools {
             type Pool = deadpool::Pool<$connection>;
             type Lent = deadpool::Object<$connection>;
 
-            const TIMEOUT: &'static [&'static str] = &["Timeout(Wait)", "waiting for a slot to become available"];
+            const TIMEOUT: &'static [&'static str] =
+                &["Timeout(Wait)", "waiting for a slot to become available"];
 
             fn build(manager: Manager<$connection>, most: u32, wait: Duration) -> Self::Pool {
                 deadpool::Pool::builder(manager)
@@ -122,6 +130,11 @@ macro_rules! pools {
 
             async fn take(pool: &Self::Pool) -> Result<Self::Lent, String> {
                 pool.get().await.map_err(|error| error.to_string())
+            }
+
+            async fn own(pool: &Self::Pool) -> Result<$connection, String> {
+                let lent = pool.get().await.map_err(|error| error.to_string())?;
+                Ok(deadpool::Object::take(lent))
             }
 
             fn discard(lent: Self::Lent) {
@@ -180,62 +193,51 @@ impl Drop for Connecting {
     }
 }
 
-tokio::task_local! {
-    /// Set where dbtest itself takes a connection at the end of a test: from then on the pool
-    /// gives none to anybody else, also to a task that still has a clone of it.
-    static ENDING: ();
-}
-
-fn over() -> ConnectionError {
-    ConnectionError::BadConnection("dbtest: the test of this pool is over".to_owned())
-}
-
-/// How the pool gets its connections: as any other, or the one of a sandbox and never a second.
-fn manager<C: Driver>(url: &str, sandboxed: Option<C>) -> Manager<C> {
-    let ended = Arc::new(AtomicBool::new(false));
-    let is_sandbox = sandboxed.is_some();
-    let only = Mutex::new(sandboxed);
+/// How the pool gets its connections: the first is given, and a sandbox has no other.
+fn manager<C: Driver>(place: &Place, url: String, first: C) -> Manager<C> {
+    let is_sandbox = place.sandbox.is_some();
+    let (place, first) = (place.clone(), Mutex::new(Some(first)));
     let mut config = ManagerConfig::default();
-    let gate = Arc::clone(&ended);
     config.custom_setup = Box::new(move |url| {
-        let only = only.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let ended = gate.load(Ordering::SeqCst);
+        let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Neither pool's clones end with the test, and what outlives it must get nothing.
+        let is_over = place.is_over();
         Box::pin(async move {
-            match only {
+            match first {
                 Some(connection) => Ok(connection),
-                None if ended => Err(over()),
-                None if is_sandbox => Err(ConnectionError::BadConnection(SANDBOX_LOST.to_owned())),
+                None if is_over => Err(refused("dbtest: the test that this pool belonged to is over")),
+                None if is_sandbox => Err(refused(SANDBOX_LOST)),
                 None => {
                     let _connecting = Connecting::new();
-                    C::establish(url).await
+                    sandbox::fresh(url).await
                 }
             }
         })
     });
     // The connections are as young as the test: there is nothing else to test before each use.
-    config.recycling_method = RecyclingMethod::CustomFunction(Box::new(move |connection| {
-        let ended = Arc::clone(&ended);
-        Box::pin(async move {
-            if ENDING.try_with(|()| ()).is_ok() {
-                ended.store(true, Ordering::SeqCst);
-            } else if ended.load(Ordering::SeqCst) {
-                return Err(diesel::result::Error::BrokenTransactionManager);
-            }
-            if is_sandbox { sandbox::settle(connection).await } else { Ok(()) }
-        })
-    }));
+    config.recycling_method = if is_sandbox {
+        RecyclingMethod::CustomFunction(Box::new(|connection| Box::pin(sandbox::settle(connection))))
+    } else {
+        RecyclingMethod::Fast
+    };
     AsyncDieselConnectionManager::new_with_config(url, config)
 }
 
-/// A pool of the place; in a sandbox a pool of one connection, inside a transaction that
-/// diesel-async's transaction manager knows of.
+fn refused(words: &str) -> ConnectionError {
+    ConnectionError::BadConnection(words.to_owned())
+}
+
+/// A pool of the place with one connection, and in a sandbox never another: that one is inside a
+/// transaction that diesel-async's transaction manager knows of.
 pub(super) async fn open<C: Driver, P: Pooling<C>>(place: &Place) -> Result<P::Pool, DbError> {
     let url = C::url(&place.url);
-    let Some(sandbox) = &place.sandbox else {
-        return Ok(P::build(manager(&url, None), place.max_connections, WAIT));
+    // Made here, where its error is seen: bb8 tells nobody why it could not connect.
+    let first = sandbox::connect(&url, place).await?;
+    let (most, wait) = match place.sandbox {
+        Some(_) => (1, SANDBOX_WAIT),
+        None => (place.max_connections, WAIT),
     };
-    let connection = sandbox::begin::<C>(&url, sandbox).await?;
-    let pool = P::build(manager(&url, Some(connection)), 1, SANDBOX_WAIT);
+    let pool = P::build(manager(place, url, first), most, wait);
     // From here on, a pool without a connection is one that lost it.
     drop(P::take(&pool).await.map_err(|error| DbError::connection(None, error))?);
     Ok(pool)
@@ -244,24 +246,27 @@ pub(super) async fn open<C: Driver, P: Pooling<C>>(place: &Place) -> Result<P::P
 /// Checks and ends the sandbox, closes the pool, counts what did not come back.
 pub(super) async fn finish<C: Driver, P: Pooling<C>>(pool: P::Pool, place: &Place, end: End) -> Finished {
     let until = Instant::now() + GRACE;
-    let boundary = ENDING.scope((), async {
-        let boundary = match &place.sandbox {
-            None => Boundary::Intact,
-            Some(sandbox) => match timeout_at(until, P::take(&pool)).await {
-                Ok(Ok(mut lent)) => {
-                    let boundary = sandbox::end(&mut *lent, sandbox, end).await;
-                    P::discard(lent);
-                    boundary
-                }
-                // The pool threw it away: its user panicked, or was cancelled in the middle.
-                _ if P::count(&pool).0 == 0 => Boundary::Closed,
-                _ => Boundary::Unknown,
-            },
-        };
-        P::close(&pool, until).await;
-        boundary
-    });
-    Finished { boundary: boundary.await, leaked: P::count(&pool).0 }
+    let boundary = match &place.sandbox {
+        None => Boundary::Intact,
+        // The pool threw it away: whoever had it panicked, or was cancelled in the middle.
+        Some(_) if P::count(&pool).0 == 0 => Boundary::Closed,
+        Some(sandbox) => match timeout_at(until, P::take(&pool)).await {
+            Ok(Ok(mut lent)) => {
+                let boundary = sandbox::end(&mut *lent, sandbox, end).await;
+                P::discard(lent);
+                boundary
+            }
+            _ if P::count(&pool).0 == 0 => Boundary::Closed,
+            _ => Boundary::Unknown,
+        },
+    };
+    P::close(&pool, until).await;
+    Finished { boundary, leaked: P::count(&pool).0 }
+}
+
+/// Closes a pool that nobody else has.
+pub(super) async fn close<C, P: Pooling<C>>(pool: &P::Pool) {
+    P::close(pool, Instant::now() + GRACE).await;
 }
 
 /// Whether a connection of the pool is checked out or connecting.

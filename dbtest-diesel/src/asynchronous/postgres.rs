@@ -1,14 +1,15 @@
 //! Postgres through diesel-async.
 
 use async_trait::async_trait;
-use dbtest_core::{DbError, Engine, Rows, Session};
+use dbtest_core::{DbError, Engine, Rows, Session, StepError};
 use diesel::QueryResult;
-use diesel_async::{AnsiTransactionManager, AsyncPgConnection};
+use diesel_async::{AnsiTransactionManager, AsyncMigrationHarness, AsyncPgConnection};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use super::backend::{DieselAsync, Driver};
 use super::pool::Bb8;
+use crate::migrate::All;
 
 /// Postgres through diesel-async: the test gets a pool of [`AsyncPgConnection`].
 pub type DieselAsyncPostgres<P = Bb8> = DieselAsync<AsyncPgConnection, P>;
@@ -25,10 +26,15 @@ impl Driver for AsyncPgConnection {
 
     async fn session(url: &str) -> Result<Box<dyn Session>, DbError> {
         let connecting = tokio_postgres::connect(url, NoTls).await;
-        let (client, connection) = connecting.map_err(|error| DbError { connect: true, ..db_error(error) })?;
+        let (client, connection) =
+            connecting.map_err(|error| DbError { connect: true, ..db_error(error) })?;
         // What ends it is told by the next statement.
         let connection = tokio::spawn(async move { drop(connection.await) });
         Ok(Box::new(PostgresSession { client, connection }))
+    }
+
+    fn migrate(self, all: &All) -> Result<(), StepError> {
+        all.apply(&mut AsyncMigrationHarness::new(self))
     }
 
     async fn begin(&mut self, sql: &str) -> QueryResult<()> {
@@ -88,9 +94,7 @@ impl Session for PostgresSession {
 
 fn db_error(error: tokio_postgres::Error) -> DbError {
     match error.as_db_error() {
-        Some(database) => {
-            DbError::statement(Some(database.code().code().to_owned()), database.message())
-        }
+        Some(database) => DbError::statement(Some(database.code().code().to_owned()), database.message()),
         None if error.is_closed() => DbError::connection(None, words(&error)),
         None => DbError::statement(None, words(&error)),
     }
@@ -121,7 +125,8 @@ mod tests {
 
     #[test]
     fn other_urls_stay_as_they_are() {
-        for url in ["postgres://u@h:1/d?host=other", "postgres://u:p@h/d", "postgres://u@%2Frun/d?options=-c"] {
+        for url in ["postgres://u@h:1/d?host=other", "postgres://u:p@h/d", "postgres://u@%2Frun/d?options=-c"]
+        {
             assert_eq!(AsyncPgConnection::url(url), url);
         }
     }

@@ -1,20 +1,27 @@
-//! A connection inside a transaction that is never committed.
+//! One connection, and the transaction around it that is never committed.
 
-use dbtest_core::{Boundary, Check, DbError, End, Sandbox};
-use diesel::QueryResult;
+use dbtest_core::{Boundary, Check, DbError, End, Place, Sandbox};
+use diesel::{ConnectionError, ConnectionResult, QueryResult};
 use diesel_async::{AsyncConnection, TransactionManager};
 
 use super::backend::Driver;
 
-/// Opens the transaction through diesel-async's own manager, so that the application's are
-/// savepoints in it.
-pub(super) async fn begin<C: Driver>(url: &str, sandbox: &Sandbox) -> Result<C, DbError> {
-    let mut connection =
-        C::establish(url).await.map_err(|error| DbError::connection(None, error.to_string()))?;
+/// A new connection, ready to be used.
+pub(super) async fn fresh<C: Driver>(url: &str) -> ConnectionResult<C> {
+    let mut connection = C::establish(url).await?;
+    run(&mut connection, C::PREPARE).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+    Ok(connection)
+}
+
+/// A connection to the place, inside its sandbox where it has one: the transaction is begun
+/// through diesel-async's own manager, so that the application's are savepoints in it.
+pub(super) async fn connect<C: Driver>(url: &str, place: &Place) -> Result<C, DbError> {
+    let mut connection: C = fresh(url).await.map_err(|error| DbError::connection(None, error.to_string()))?;
+    let Some(sandbox) = &place.sandbox else { return Ok(connection) };
     let begun = async {
         run(&mut connection, &sandbox.before).await?;
         connection.begin(&sandbox.begin).await?;
-        // Else the pool takes a connection in a transaction for a broken one, and replaces it.
+        // Else a pool takes a connection in a transaction for a broken one, and replaces it.
         status(&mut connection).set_test_transaction_flag();
         run(&mut connection, &sandbox.after).await
     };
@@ -44,7 +51,7 @@ pub(super) async fn end<C: Driver>(connection: &mut C, sandbox: &Sandbox, end: E
             Check::Empty(sql) => match connection.first_row(sql).await {
                 Ok(None) => {}
                 Ok(Some(row)) => return Boundary::Violated(row),
-                Err(error) => return Boundary::Broken(error),
+                Err(error) => return Boundary::Broken(C::db_error(&error)),
             },
         }
     }
@@ -63,8 +70,6 @@ async fn run<C: Driver>(connection: &mut C, sql: &str) -> QueryResult<()> {
 }
 
 /// What diesel-async knows of the connection's transactions.
-pub(super) fn status<C: Driver>(
-    connection: &mut C,
-) -> &mut diesel::connection::TransactionManagerStatus {
+pub(super) fn status<C: Driver>(connection: &mut C) -> &mut diesel::connection::TransactionManagerStatus {
     <C as AsyncConnection>::TransactionManager::transaction_manager_status_mut(connection)
 }
