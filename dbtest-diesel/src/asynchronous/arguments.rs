@@ -1,6 +1,6 @@
 //! What a test may take as an argument: a pool, a connection of it, or one of the test's own.
 
-use dbtest_core::{Error, ErrorKind, Result, TestDb};
+use dbtest_core::{Backend, End, Error, ErrorKind, Result, TestDb};
 use diesel_async::pooled_connection::{bb8, deadpool};
 
 use super::backend::DieselAsync;
@@ -26,7 +26,13 @@ macro_rules! arguments {
             type Backend = DieselAsync<$connection, Bb8>;
 
             async fn from_test_db(mut db: TestDb<Self::Backend>) -> Result<Self> {
+                let pool = db.take_handle();
                 let place = db.give_away();
+                // A pool gives nothing away for good. In a sandbox its connection has the
+                // transaction that is to be this one's.
+                if let Some(pool) = pool {
+                    <Self::Backend as Backend>::finish(pool, &place, End::Discard).await;
+                }
                 let connected = sandbox::connect(&place.url, &place).await;
                 connected.map_err(|error| refused(db.name(), &error.message))
             }
