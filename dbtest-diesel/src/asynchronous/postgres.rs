@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use dbtest_core::{DbError, Engine, Rows, Session, StepError};
 use diesel::QueryResult;
-use diesel_async::{AnsiTransactionManager, AsyncMigrationHarness, AsyncPgConnection};
+use diesel_async::{AsyncMigrationHarness, AsyncPgConnection};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
@@ -37,8 +37,9 @@ impl Driver for AsyncPgConnection {
         all.apply(&mut AsyncMigrationHarness::new(self))
     }
 
-    async fn begin(&mut self, sql: &str) -> QueryResult<()> {
-        AnsiTransactionManager::begin_transaction_sql(self, sql).await
+    async fn begin(&mut self, _sql: &str) -> QueryResult<()> {
+        let refused = "a sandbox on Postgres is on the wire, and none in a connection of diesel-async";
+        Err(diesel::result::Error::QueryBuilderError(refused.into()))
     }
 }
 
