@@ -247,7 +247,7 @@ mod synchronous {
 
     use super::*;
     use crate::pool::Pool;
-    use crate::session::Speaks;
+    use crate::speaks::Speaks;
 
     type Running = BoxFuture<'static, Result<(), StepError>>;
 

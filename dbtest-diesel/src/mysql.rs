@@ -8,26 +8,23 @@ use diesel::mysql::{Mysql, MysqlConnection, MysqlType, MysqlValue};
 use diesel::result::Error;
 use diesel::{QueryResult, RunQueryDsl};
 
-use crate::session::{AsText, Speaks, Texts};
-use crate::{migrate, pool, session};
+use crate::speaks::{AsText, Speaks, Texts};
+use crate::{migrate, mysql_session, pool};
 
 /// MySQL and MariaDB through Diesel: the test gets an r2d2 pool of `MysqlConnection`s.
 #[derive(Clone, Copy, Debug)]
 pub struct DieselMySql;
 
-/// The numbers of errors that come before or instead of an answer, by the words of the client
-/// library and the server: nobody can be asked any more.
+/// The numbers of the errors that core cares for, by their words: Diesel keeps the numbers to
+/// itself.
 const CODES: &[(&str, &str)] = &[
     ("Access denied for user", "1045"),
     ("Unknown database", "1049"),
     ("Too many connections", "1040"),
-    ("Server shutdown in progress", "1053"),
-    ("Connection was killed", "1927"),
+    ("SAVEPOINT _dbtest does not exist", "1305"),
+    ("XA_RBTIMEOUT", "1613"),
+    ("XA_RBDEADLOCK", "1614"),
 ];
-
-/// How the client library says that the connection is gone.
-const GONE: &[&str] =
-    &["Lost connection", "server has gone away", "Server has gone away", "Connection was killed"];
 
 fn code(message: &str) -> Option<String> {
     CODES.iter().find(|(words, _)| message.contains(words)).map(|(_, code)| (*code).to_owned())
@@ -39,21 +36,9 @@ impl Speaks for MysqlConnection {
         Ok(rows.into_iter().map(|row| row.0).collect())
     }
 
-    fn db_error(&mut self, error: Error) -> DbError {
-        let Error::DatabaseError(_, info) = error else {
-            return DbError::statement(None, error.to_string());
-        };
-        let message = info.message();
-        if GONE.iter().any(|words| message.contains(words)) {
-            return DbError::connection(code(message), message);
-        }
-        // The server still knows the last statement's error; it is ours if it has our words.
-        let numbers = self.texts("SHOW WARNINGS").unwrap_or_default();
-        let number = numbers.into_iter().find_map(|row| match <[_; 3]>::try_from(row) {
-            Ok([_, number, text]) if text.as_deref() == Some(message) => number,
-            _ => None,
-        });
-        DbError::statement(number.or_else(|| code(message)), message)
+    fn db_error(error: Error) -> DbError {
+        let message = error.to_string();
+        DbError::statement(code(&message), message)
     }
 
     fn connect_error(message: String) -> DbError {
@@ -90,7 +75,7 @@ impl Backend for DieselMySql {
     const POOL_TIMEOUT: &'static [&'static str] = pool::TIMEOUT;
 
     async fn session(url: &str) -> Result<Box<dyn Session>, DbError> {
-        session::open::<MysqlConnection>(Self::url(url)).await
+        mysql_session::open(url).await
     }
 
     async fn open(place: &Place) -> Result<Self::Handle, DbError> {

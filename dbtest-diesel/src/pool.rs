@@ -10,7 +10,7 @@ use diesel::connection::{AnsiTransactionManager, TransactionManager};
 use diesel::r2d2::{self, ConnectionManager, CustomizeConnection, NopErrorHandler, PooledConnection};
 use diesel::{ConnectionError, QueryResult};
 
-use crate::session::Speaks;
+use crate::speaks::Speaks;
 
 /// Diesel's pool, as an application has it.
 pub(crate) type Pool<C> = r2d2::Pool<ConnectionManager<C>>;
@@ -67,8 +67,8 @@ pub(crate) fn open<C: Speaks>(place: &Place) -> Pool<C> {
 
 /// One connection that the test owns.
 pub(crate) fn connect<C: Speaks>(place: &Place) -> Result<C, DbError> {
-    let mut connection = crate::session::establish::<C>(&place.url)?;
-    begin(&mut connection, place).map_err(|error| connection.db_error(error))?;
+    let mut connection = crate::speaks::establish::<C>(&place.url)?;
+    begin(&mut connection, place).map_err(C::db_error)?;
     Ok(connection)
 }
 
@@ -141,7 +141,7 @@ fn end_sandbox<C: Speaks>(connection: &mut C, sandbox: &Sandbox, end: End) -> Bo
         match check {
             Check::Succeeds(sql) => {
                 if let Err(error) = connection.batch_execute(sql) {
-                    return Boundary::Broken(connection.db_error(error));
+                    return Boundary::Broken(C::db_error(error));
                 }
             }
             Check::Empty(sql) => match connection.texts(sql) {
@@ -152,7 +152,7 @@ fn end_sandbox<C: Speaks>(connection: &mut C, sandbox: &Sandbox, end: End) -> Bo
                         return Boundary::Violated(row.join(", "));
                     }
                 }
-                Err(error) => return Boundary::Broken(connection.db_error(error)),
+                Err(error) => return Boundary::Broken(C::db_error(error)),
             },
         }
     }
@@ -162,7 +162,7 @@ fn end_sandbox<C: Speaks>(connection: &mut C, sandbox: &Sandbox, end: End) -> Bo
     };
     match connection.batch_execute(last) {
         Ok(()) => Boundary::Intact,
-        Err(error) => Boundary::Broken(connection.db_error(error)),
+        Err(error) => Boundary::Broken(C::db_error(error)),
     }
 }
 

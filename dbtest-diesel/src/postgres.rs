@@ -8,7 +8,7 @@ use diesel::pg::{Pg, PgConnection, PgValue};
 use diesel::result::{DatabaseErrorKind, Error};
 use diesel::{QueryResult, RunQueryDsl};
 
-use crate::session::{AsText, Speaks, Texts};
+use crate::speaks::{AsText, Speaks, Texts};
 use crate::{migrate, pool, session};
 
 /// Postgres through Diesel: the test gets an r2d2 pool of `PgConnection`s.
@@ -48,15 +48,12 @@ fn code(message: &str) -> Option<String> {
 }
 
 impl Speaks for PgConnection {
-    // Errors are known by their words, so they had better be English. Not everybody may say so.
-    const SESSION: &'static str = "SET lc_messages = 'C'";
-
     fn texts(&mut self, sql: &str) -> QueryResult<Rows> {
         let rows: Vec<Texts> = diesel::sql_query(sql).load(self)?;
         Ok(rows.into_iter().map(|row| row.0).collect())
     }
 
-    fn db_error(&mut self, error: Error) -> DbError {
+    fn db_error(error: Error) -> DbError {
         let Error::DatabaseError(kind, info) = error else {
             return DbError::statement(None, error.to_string());
         };
@@ -110,7 +107,8 @@ impl Backend for DieselPostgres {
     const POOL_TIMEOUT: &'static [&'static str] = pool::TIMEOUT;
 
     async fn session(url: &str) -> Result<Box<dyn Session>, DbError> {
-        session::open::<PgConnection>(url.to_owned()).await
+        // Errors are known by their words, so they had better be English; not everybody may say so.
+        session::open::<PgConnection>(url, "SET lc_messages = 'C'").await
     }
 
     async fn open(place: &Place) -> Result<Self::Handle, DbError> {

@@ -34,6 +34,11 @@ macro_rules! probe {
                 for op in ops {
                     match op {
                         Op::Execute(sql) => connection.batch_execute(sql)?,
+                        Op::Query(sql) if sql.starts_with("INSERT") => {
+                            // Prepared as well; MySQL describes no rows, and Diesel insists.
+                            diesel::sql_query(sql.as_str()).execute(connection)?;
+                            answers.push(Column::new());
+                        }
                         Op::Query(sql) => {
                             let rows: Vec<Value> = diesel::sql_query(sql.as_str()).load(connection)?;
                             answers.push(rows.into_iter().map(|row| row.v).collect());

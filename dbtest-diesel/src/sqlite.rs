@@ -9,7 +9,7 @@ use diesel::sql_types::Text;
 use diesel::sqlite::{Sqlite, SqliteConnection, SqliteValue};
 use diesel::{QueryResult, RunQueryDsl};
 
-use crate::session::{AsText, Speaks, Texts};
+use crate::speaks::{AsText, Speaks, Texts};
 use crate::{migrate, pool, session};
 
 /// SQLite through Diesel: the test gets an r2d2 pool of `SqliteConnection`s.
@@ -23,14 +23,13 @@ impl Speaks for SqliteConnection {
     // Diesel alone gives up at once where another connection writes. Nobody mourns a test
     // database after a power cut.
     const PREPARE: &'static str = "PRAGMA busy_timeout = 5000; PRAGMA synchronous = OFF";
-    const SESSION: &'static str = Self::PREPARE;
 
     fn texts(&mut self, sql: &str) -> QueryResult<Rows> {
         let rows: Vec<Texts> = diesel::sql_query(sql).load(self)?;
         Ok(rows.into_iter().map(|row| row.0).collect())
     }
 
-    fn db_error(&mut self, error: Error) -> DbError {
+    fn db_error(error: Error) -> DbError {
         let Error::DatabaseError(kind, info) = error else {
             return DbError::statement(None, error.to_string());
         };
@@ -70,7 +69,7 @@ impl Backend for DieselSqlite {
     const POOL_TIMEOUT: &'static [&'static str] = pool::TIMEOUT;
 
     async fn session(url: &str) -> Result<Box<dyn Session>, DbError> {
-        session::open::<SqliteConnection>(url.to_owned()).await
+        session::open::<SqliteConnection>(url, SqliteConnection::PREPARE).await
     }
 
     async fn open(place: &Place) -> Result<Self::Handle, DbError> {

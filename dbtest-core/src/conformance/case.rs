@@ -222,7 +222,11 @@ impl<B: Probe> Case<B> {
 
     /// The place is gone: nobody can open it, or its tables are no more.
     pub(super) async fn is_gone(&self, url: &str) -> bool {
-        self.look(url, &schema::select(B::ENGINE, "code", "FROM kind")).await.is_err()
+        // By a session: a pool may try for long to connect to what is not there.
+        let Ok(mut session) = B::session(url).await else { return true };
+        let found = session.query(&schema::select(B::ENGINE, "code", "FROM kind")).await;
+        session.close().await;
+        found.is_err()
     }
 
     /// `Ok(true)` if the statement with the word runs at this moment.

@@ -1,17 +1,15 @@
 //! MySQL and MariaDB through diesel-async.
 
-use async_trait::async_trait;
-use dbtest_core::{DbError, Engine, Rows, Session, StepError};
+use dbtest_core::{DbError, Engine, Session, StepError};
 use diesel::result::Error;
 use diesel::sql_types::Integer;
 use diesel::{IntoSql, QueryResult};
 use diesel_async::{AnsiTransactionManager, AsyncMigrationHarness, AsyncMysqlConnection, RunQueryDsl};
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, Row, Value};
 
 use super::backend::{DieselAsync, Driver};
 use super::pool::Bb8;
 use crate::migrate::All;
+use crate::mysql_session;
 
 /// MySQL and MariaDB through diesel-async: the test gets a pool of [`AsyncMysqlConnection`].
 pub type DieselAsyncMySql<P = Bb8> = DieselAsync<AsyncMysqlConnection, P>;
@@ -19,22 +17,13 @@ pub type DieselAsyncMySql<P = Bb8> = DieselAsync<AsyncMysqlConnection, P>;
 impl Driver for AsyncMysqlConnection {
     const ENGINE: Engine = Engine::MySql;
 
-    /// mysql_async goes from a port to the socket that the server behind it names. That path is
-    /// one of the server's own machine: outside a container it is another server's, or nobody's.
+    /// What mysql_async does not know it refuses, and from a port it goes on to a socket.
     fn url(url: &str) -> String {
-        let joint = if url.contains('?') { '&' } else { '?' };
-        if url.contains("prefer_socket=") {
-            url.to_owned()
-        } else {
-            format!("{url}{joint}prefer_socket=false")
-        }
+        mysql_session::understood(url)
     }
 
     async fn session(url: &str) -> Result<Box<dyn Session>, DbError> {
-        let options = Opts::from_url(url).map_err(|error| DbError::connection(None, error.to_string()))?;
-        let connection = Conn::new(options).await;
-        let connection = connection.map_err(|error| DbError { connect: true, ..db_error(error) })?;
-        Ok(Box::new(MySqlSession(connection)))
+        mysql_session::open(url).await
     }
 
     fn migrate(self, all: &All) -> Result<(), StepError> {
@@ -63,51 +52,5 @@ impl Driver for AsyncMysqlConnection {
         ];
         let code = code.iter().find(|(words, _)| message.contains(words));
         DbError::statement(code.map(|(_, code)| (*code).to_owned()), message)
-    }
-}
-
-/// One connection that runs text.
-struct MySqlSession(Conn);
-
-#[async_trait]
-impl Session for MySqlSession {
-    async fn execute(&mut self, sql: &str) -> Result<(), DbError> {
-        self.0.query_drop(sql).await.map_err(db_error)
-    }
-
-    async fn query(&mut self, sql: &str) -> Result<Rows, DbError> {
-        let mut all = Rows::new();
-        let mut result = self.0.query_iter(sql).await.map_err(db_error)?;
-        while !result.is_empty() {
-            let rows: Vec<Row> = result.collect().await.map_err(db_error)?;
-            all.extend(rows.into_iter().map(|row| row.unwrap().into_iter().map(text).collect()));
-        }
-        Ok(all)
-    }
-
-    async fn close(self: Box<Self>) {
-        // A connection that can't say goodbye is gone as well.
-        let _ = self.0.disconnect().await;
-    }
-}
-
-/// A value as the text protocol has it.
-fn text(value: Value) -> Option<String> {
-    match value {
-        Value::NULL => None,
-        Value::Bytes(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-        other => Some(other.as_sql(true)),
-    }
-}
-
-fn db_error(error: mysql_async::Error) -> DbError {
-    match error {
-        mysql_async::Error::Server(server) => {
-            DbError::statement(Some(server.code.to_string()), server.message)
-        }
-        mysql_async::Error::Io(_) | mysql_async::Error::Driver(_) => {
-            DbError::connection(None, error.to_string())
-        }
-        other => DbError::statement(None, other.to_string()),
     }
 }

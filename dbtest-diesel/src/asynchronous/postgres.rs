@@ -1,7 +1,6 @@
 //! Postgres through diesel-async.
 
-use async_trait::async_trait;
-use dbtest_core::{DbError, Engine, Rows, Session, StepError};
+use dbtest_core::{DbError, Engine, Rows, Session, StepError, async_trait};
 use diesel::QueryResult;
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection};
 use tokio::task::JoinHandle;

@@ -9,7 +9,8 @@ use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
 use super::backend::{DieselAsync, Driver};
 use super::pool::Bb8;
 use crate::migrate::All;
-use crate::session::{self, Speaks};
+use crate::session;
+use crate::speaks::Speaks;
 
 /// The connection.
 pub(super) type Connection = SyncConnectionWrapper<SqliteConnection>;
@@ -26,7 +27,7 @@ impl Driver for Connection {
     const PREPARE: &'static str = SqliteConnection::PREPARE;
 
     async fn session(url: &str) -> Result<Box<dyn Session>, DbError> {
-        session::open::<SqliteConnection>(url.to_owned()).await
+        session::open::<SqliteConnection>(url, SqliteConnection::PREPARE).await
     }
 
     fn migrate(self, all: &All) -> Result<(), StepError> {
