@@ -1,9 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 mod arguments;
-#[cfg(feature = "async")]
+#[cfg(feature = "_async")]
 pub mod asynchronous;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql", feature = "async"))]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql", feature = "_async"))]
 mod migrate;
 #[cfg(feature = "mysql")]
 mod mysql;
@@ -13,7 +13,7 @@ mod mysql_session;
 mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
-#[cfg(feature = "conformance")]
+#[cfg(all(feature = "conformance", any(feature = "sqlite", feature = "postgres", feature = "mysql")))]
 mod probe;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod session;

@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dbtest_core::{BoxFuture, StepError, statement_at};
+use dbtest_core::{StepError, statement_at};
 use diesel::QueryResult;
 use diesel::backend::Backend;
 use diesel::connection::{BoxableConnection, SimpleConnection};
@@ -243,7 +243,7 @@ pub(crate) use migrations;
 
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod synchronous {
-    use dbtest_core::blocking;
+    use dbtest_core::{BoxFuture, blocking};
 
     use super::*;
     use crate::pool::Pool;
