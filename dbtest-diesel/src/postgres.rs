@@ -75,7 +75,8 @@ impl Speaks for PgConnection {
     }
 
     fn connect_error(message: String) -> DbError {
-        DbError::connection(code(&message), message.trim())
+        let nobody = message.contains("FATAL:  role ").then(|| "28000".to_owned());
+        DbError::connection(code(&message).or(nobody), message.trim())
     }
 }
 

@@ -24,6 +24,12 @@ impl From<Error> for Stop {
     }
 }
 
+/// What an application loads; all else it executes.
+fn returns_rows(sql: &str) -> bool {
+    ["SELECT", "SHOW", "WITH", "EXECUTE", "PRAGMA"].iter().any(|word| sql.starts_with(word))
+        || sql.contains("RETURNING")
+}
+
 macro_rules! probe {
     ($feature:literal, $backend:ident, $connection:ty, |$strict:ident, $body:ident| $begin:expr) => {
         #[cfg(feature = $feature)]
@@ -34,7 +40,7 @@ macro_rules! probe {
                 for op in ops {
                     match op {
                         Op::Execute(sql) => connection.batch_execute(sql)?,
-                        Op::Query(sql) if sql.starts_with("INSERT") => {
+                        Op::Query(sql) if !returns_rows(sql) => {
                             // Prepared as well; MySQL describes no rows, and Diesel insists.
                             diesel::sql_query(sql.as_str()).execute(connection)?;
                             answers.push(Column::new());
