@@ -6,7 +6,7 @@
 
 use dbtest_core::{DbError, Rows, Session, async_trait};
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Error, Opts, Row, Value};
+use mysql_async::{Conn, DriverError, Error, Opts, Row, Value};
 
 /// One connection that runs text.
 struct MySqlSession(Conn);
@@ -15,9 +15,16 @@ struct MySqlSession(Conn);
 pub(crate) async fn open(url: &str) -> Result<Box<dyn Session>, DbError> {
     let options =
         Opts::from_url(&understood(url)).map_err(|error| DbError::connection(None, error.to_string()))?;
-    let connection =
-        Conn::new(options).await.map_err(|error| DbError { connect: true, ..db_error(error) })?;
-    Ok(Box::new(MySqlSession(connection)))
+    let user = options.user().unwrap_or_default().to_owned();
+    match Conn::new(options).await {
+        Ok(connection) => Ok(Box::new(MySqlSession(connection))),
+        // What MySQL also asks of a user that it does not have, so as not to say so.
+        Err(Error::Driver(DriverError::UnknownAuthPlugin { name })) => Err(DbError::connection(
+            Some("1045".to_owned()),
+            format!("the user {user} is not there, or has to authenticate with {name}, which dbtest can't"),
+        )),
+        Err(error) => Err(DbError { connect: true, ..db_error(error) }),
+    }
 }
 
 /// The URL without the parameters that mysql_async does not know: it refuses those.

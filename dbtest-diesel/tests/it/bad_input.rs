@@ -193,9 +193,7 @@ mod postgres {
         }
         // What the message recommends works, with the right to make schemas somewhere.
         let name = format!("dbtest_poor_home_{}", std::process::id());
-        for sql in [format!("CREATE DATABASE {name} OWNER {role}")] {
-            run(&db, &sql).expect("a home");
-        }
+        run(&db, &format!("CREATE DATABASE {name} OWNER {role}")).expect("a home");
         let own = Fixture::<DieselPostgres>::new()
             .sql("schema.sql", "CREATE TABLE a (x INT); INSERT INTO a VALUES (1)")
             .server(Server::url(as_user(db.url(), &role, &name)))
