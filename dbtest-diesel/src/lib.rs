@@ -1,17 +1,19 @@
 #![doc = include_str!("../README.md")]
 
 mod arguments;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+#[cfg(feature = "_async")]
+pub mod asynchronous;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql", feature = "_async"))]
 mod migrate;
 #[cfg(feature = "mysql")]
 mod mysql;
-#[cfg(feature = "mysql")]
+#[cfg(any(feature = "mysql", feature = "async-mysql"))]
 mod mysql_session;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
-#[cfg(feature = "conformance")]
+#[cfg(all(feature = "conformance", any(feature = "sqlite", feature = "postgres", feature = "mysql")))]
 mod probe;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod session;

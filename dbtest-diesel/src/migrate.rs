@@ -10,15 +10,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dbtest_core::{BoxFuture, Migrations, StepError, blocking, statement_at};
+use dbtest_core::{StepError, statement_at};
 use diesel::QueryResult;
 use diesel::backend::Backend;
 use diesel::connection::{BoxableConnection, SimpleConnection};
 use diesel::migration::{Migration, MigrationMetadata, MigrationName, MigrationSource, MigrationVersion};
-use diesel_migrations::{EmbeddedMigrations, FileBasedMigrations, MigrationHarness};
-
-use crate::pool::Pool;
-use crate::speaks::Speaks;
+use diesel_migrations::{FileBasedMigrations, MigrationHarness};
 
 /// Takes down the SQL that a migration would run.
 #[derive(Debug, Default)]
@@ -94,10 +91,10 @@ impl Recorded {
 
 /// All migrations of a source, in order.
 #[derive(Clone, Debug)]
-struct All(Vec<Recorded>);
+pub(crate) struct All(Vec<Recorded>);
 
 impl All {
-    fn read<DB: Backend>(source: &impl MigrationSource<DB>) -> Result<Self, String> {
+    pub(crate) fn read<DB: Backend>(source: &impl MigrationSource<DB>) -> Result<Self, String> {
         let mut all = Vec::new();
         for migration in source.migrations().map_err(|error| error.to_string())? {
             let mut recorder = Recorder::default();
@@ -114,38 +111,42 @@ impl All {
     }
 
     /// What tells one source from another in messages, since Diesel's have no name.
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match self.0.first() {
             Some(first) => format!("from {} on", first.name),
             None => "(none)".to_owned(),
         }
     }
 
-    fn fingerprint(&self) -> Vec<u8> {
+    pub(crate) fn fingerprint(&self) -> Vec<u8> {
         let part = |one: &Recorded| {
             format!("{}:{} {}:{} {}\n", one.name.len(), one.name, one.sql.len(), one.sql, one.in_transaction)
         };
         self.0.iter().map(part).collect::<String>().into_bytes()
     }
 
-    fn sql(&self) -> Vec<(String, String)> {
+    pub(crate) fn sql(&self) -> Vec<(String, String)> {
         self.0.iter().map(|one| (one.step(), one.sql.clone())).collect()
     }
 
-    fn run<C>(&self, pool: &Pool<C>) -> Result<(), StepError>
-    where
-        C: Speaks + MigrationHarness<C::Backend>,
-    {
-        let words = |message: String| StepError { message, ..StepError::default() };
-        let mut connection = pool.get().map_err(|error| words(error.to_string()))?;
-        let applied = connection.applied_migrations().map_err(|error| words(error.to_string()))?;
+    /// Applies those that are not yet in the database's own list.
+    pub(crate) fn apply<DB: Backend>(
+        &self,
+        harness: &mut impl MigrationHarness<DB>,
+    ) -> Result<(), StepError> {
+        let applied = harness.applied_migrations().map_err(|error| words(error.to_string()))?;
         for one in &self.0 {
             if !applied.contains(&MigrationName::version(one)) {
-                connection.run_migration(one).map_err(|error| explain(one, &*error))?;
+                harness.run_migration(one).map_err(|error| explain(one, &*error))?;
             }
         }
         Ok(())
     }
+}
+
+/// An error of no migration in particular.
+pub(crate) fn words(message: String) -> StepError {
+    StepError { message, ..StepError::default() }
 }
 
 /// Says which migration failed, and which of its statements where the database tells.
@@ -164,8 +165,8 @@ fn explain(migration: &Recorded, error: &(dyn std::error::Error + Send + Sync + 
 /// A folder of Diesel's migrations, as it was when this process first asked for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Folder {
-    name: String,
-    all: Arc<All>,
+    pub(crate) name: String,
+    pub(crate) all: Arc<All>,
 }
 
 impl Folder {
@@ -189,15 +190,16 @@ impl Folder {
     }
 }
 
+/// Diesel's sources as core's migrations. What runs them is given: it takes the handle, and the
+/// migrations or why they can't be read.
 macro_rules! migrations {
-    ($feature:literal, $backend:ty, $database:ty, $connection:ty) => {
-        #[cfg(feature = $feature)]
-        migrations! { @source $backend, $database, $connection, EmbeddedMigrations, "embedded, " }
-        #[cfg(feature = $feature)]
-        migrations! { @source $backend, $database, $connection, FileBasedMigrations, "in files, " }
+    ([$($generics:tt)*] $backend:ty, $database:ty, $handle:ty, $run:expr) => {
+        crate::migrate::migrations! { @source [$($generics)*] $backend, $database, $handle, $run,
+            diesel_migrations::EmbeddedMigrations, "embedded, " }
+        crate::migrate::migrations! { @source [$($generics)*] $backend, $database, $handle, $run,
+            diesel_migrations::FileBasedMigrations, "in files, " }
 
-        #[cfg(feature = $feature)]
-        impl Migrations<$backend> for Folder {
+        impl<$($generics)*> dbtest_core::Migrations<$backend> for crate::migrate::Folder {
             fn name(&self) -> String {
                 self.name.clone()
             }
@@ -210,14 +212,13 @@ macro_rules! migrations {
                 self.all.sql()
             }
 
-            fn run(&self, handle: Pool<$connection>) -> BoxFuture<'_, Result<(), StepError>> {
-                let all = Arc::clone(&self.all);
-                Box::pin(blocking(move || all.run(&handle)))
+            fn run(&self, handle: $handle) -> BoxFuture<'_, Result<(), StepError>> {
+                $run(handle, Ok(Arc::clone(&self.all)))
             }
         }
     };
-    (@source $backend:ty, $database:ty, $connection:ty, $source:ty, $words:literal) => {
-        impl Migrations<$backend> for $source {
+    (@source [$($generics:tt)*] $backend:ty, $database:ty, $handle:ty, $run:expr, $source:ty, $words:literal) => {
+        impl<$($generics)*> dbtest_core::Migrations<$backend> for $source {
             fn name(&self) -> String {
                 let all = All::read::<$database>(self);
                 all.map_or_else(|why| why, |all| format!(concat!($words, "{}"), all.name()))
@@ -232,17 +233,38 @@ macro_rules! migrations {
                 All::read::<$database>(self).map(|all| all.sql()).unwrap_or_default()
             }
 
-            fn run(&self, handle: Pool<$connection>) -> BoxFuture<'_, Result<(), StepError>> {
-                let all = All::read::<$database>(self);
-                Box::pin(blocking(move || match all {
-                    Ok(all) => all.run(&handle),
-                    Err(message) => Err(StepError { message, ..StepError::default() }),
-                }))
+            fn run(&self, handle: $handle) -> BoxFuture<'_, Result<(), StepError>> {
+                $run(handle, All::read::<$database>(self).map(Arc::new))
             }
         }
     };
 }
+pub(crate) use migrations;
 
-migrations!("postgres", crate::DieselPostgres, diesel::pg::Pg, diesel::PgConnection);
-migrations!("mysql", crate::DieselMySql, diesel::mysql::Mysql, diesel::MysqlConnection);
-migrations!("sqlite", crate::DieselSqlite, diesel::sqlite::Sqlite, diesel::SqliteConnection);
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod synchronous {
+    use dbtest_core::{BoxFuture, blocking};
+
+    use super::*;
+    use crate::pool::Pool;
+    use crate::speaks::Speaks;
+
+    type Running = BoxFuture<'static, Result<(), StepError>>;
+
+    fn run<C>(pool: Pool<C>, all: Result<Arc<All>, String>) -> Running
+    where
+        C: Speaks + MigrationHarness<C::Backend>,
+    {
+        Box::pin(blocking(move || {
+            let mut connection = pool.get().map_err(|error| words(error.to_string()))?;
+            all.map_err(words)?.apply(&mut *connection)
+        }))
+    }
+
+    #[cfg(feature = "postgres")]
+    migrations! { [] crate::DieselPostgres, diesel::pg::Pg, Pool<diesel::PgConnection>, run }
+    #[cfg(feature = "mysql")]
+    migrations! { [] crate::DieselMySql, diesel::mysql::Mysql, Pool<diesel::MysqlConnection>, run }
+    #[cfg(feature = "sqlite")]
+    migrations! { [] crate::DieselSqlite, diesel::sqlite::Sqlite, Pool<diesel::SqliteConnection>, run }
+}

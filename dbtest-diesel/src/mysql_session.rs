@@ -28,7 +28,7 @@ pub(crate) async fn open(url: &str) -> Result<Box<dyn Session>, DbError> {
 }
 
 /// The URL without the parameters that mysql_async does not know: it refuses those.
-fn understood(url: &str) -> String {
+pub(crate) fn understood(url: &str) -> String {
     let url = url.strip_prefix("mariadb://").map_or_else(|| url.to_owned(), |rest| format!("mysql://{rest}"));
     let (place, parameters) = url.split_once('?').unwrap_or((&url, ""));
     let socket = parameters.split('&').find_map(|parameter| match parameter.split_once('=') {

@@ -91,3 +91,14 @@ pub fn test_seaorm(args: TokenStream, item: TokenStream) -> TokenStream {
 pub fn test_diesel(args: TokenStream, item: TokenStream) -> TokenStream {
     expand::test(&syn::parse_quote!(::dbtest_diesel), args.into(), item.into()).into()
 }
+
+/// The same for [diesel-async](https://docs.rs/diesel-async): `#[dbtest_diesel::asynchronous::test]`.
+///
+/// ```text
+/// #[dbtest_diesel::asynchronous::test(seeds("users.sql"))]
+/// async fn a_user_has_a_name(pool: Pool<AsyncPgConnection>) -> QueryResult<()> { … }
+/// ```
+#[proc_macro_attribute]
+pub fn test_diesel_async(args: TokenStream, item: TokenStream) -> TokenStream {
+    expand::test(&syn::parse_quote!(::dbtest_diesel::asynchronous), args.into(), item.into()).into()
+}
