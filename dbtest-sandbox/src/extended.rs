@@ -73,7 +73,12 @@ impl Client {
         if !self.skip && ends && self.touches_nothing(&series)? {
             self.borrow(shown_of(&series)).await;
         }
-        let fresh = !self.skip && !self.borrowed && self.tx == Tx::Idle && !self.entered && ends && !self.settings.read_only;
+        let fresh = !self.skip
+            && !self.borrowed
+            && self.tx == Tx::Idle
+            && !self.entered
+            && ends
+            && !self.settings.read_only;
         let want = if fresh { self.wanted(&series)? } else { Want::Write };
         if want != Want::Read {
             return self.series(&series, want).await;
@@ -411,7 +416,8 @@ impl Client {
                 match rewritten {
                     // PREPARE got its name just now: it runs as a query of its own.
                     Some((range, server)) if matches!(portal.kind, Kind::Prepare(..)) => {
-                        let text = [&portal.shown[..range.start], &server, &portal.shown[range.end..]].concat();
+                        let text =
+                            [&portal.shown[..range.start], &server, &portal.shown[range.end..]].concat();
                         let mut message = BytesMut::new();
                         crate::session::query(&text, &mut message);
                         turn.send_query(&message);
@@ -459,7 +465,7 @@ impl Client {
         Ok(())
     }
 
-    async fn flush_messages(&mut self) -> Result<(), Stop> {
+    pub(crate) async fn flush_messages(&mut self) -> Result<(), Stop> {
         if let Some(turn) = &mut self.turn
             && turn.waits()
         {

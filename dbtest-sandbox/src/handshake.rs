@@ -40,7 +40,11 @@ pub(crate) struct Startup {
 /// The length of the packet at the head of the bytes.
 pub(crate) fn packet_length(bytes: &[u8]) -> Option<Result<usize, Malformed>> {
     let length = u32::from_be_bytes(*bytes.first_chunk::<4>()?) as usize;
-    Some(if (8..=LONGEST).contains(&length) { Ok(length) } else { Err(Malformed("length of startup packet")) })
+    Some(if (8..=LONGEST).contains(&length) {
+        Ok(length)
+    } else {
+        Err(Malformed("length of startup packet"))
+    })
 }
 
 /// Reads a whole packet.

@@ -69,7 +69,8 @@ impl Ground {
         if input.neighbour_holds {
             self.neighbour.begins();
         }
-        let mut client = if input.logs_in { log_in(&self.sandbox, server) } else { Raw::connect(&self.sandbox) };
+        let mut client =
+            if input.logs_in { log_in(&self.sandbox, server) } else { Raw::connect(&self.sandbox) };
         for piece in &input.pieces {
             client.send(piece);
             // The other client's query passes the same thread: the piece is seen before the next.

@@ -30,7 +30,13 @@ pub struct Ran {
 }
 
 /// Runs one input after the other; the next is made anew where one went wrong.
-fn play<T>(plan: Plan, batch: u64, open: impl Fn() -> T, input: impl Fn(&mut T, u64), close: impl Fn(T)) -> Ran {
+fn play<T>(
+    plan: Plan,
+    batch: u64,
+    open: impl Fn() -> T,
+    input: impl Fn(&mut T, u64),
+    close: impl Fn(T),
+) -> Ran {
     let since = Instant::now();
     let mut ran = Ran::default();
     let end = plan.from.saturating_add(plan.most);
@@ -64,5 +70,11 @@ pub fn statements(plan: Plan) -> Ran {
 
 /// Arbitrary clients in front of a real server.
 pub fn client(plan: Plan) -> Ran {
-    play(plan, 100, client::Ground::open, |ground, number| ground.play(plan.seed, number), client::Ground::close)
+    play(
+        plan,
+        100,
+        client::Ground::open,
+        |ground, number| ground.play(plan.seed, number),
+        client::Ground::close,
+    )
 }
