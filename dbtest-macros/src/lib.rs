@@ -89,7 +89,8 @@ pub fn test_seaorm(args: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_attribute]
 pub fn test_diesel(args: TokenStream, item: TokenStream) -> TokenStream {
-    expand::test(&syn::parse_quote!(::dbtest_diesel), args.into(), item.into()).into()
+    let adapter = expand::Adapter { path: syn::parse_quote!(::dbtest_diesel), one_handle: false };
+    expand::test(&adapter, args.into(), item.into()).into()
 }
 
 /// The same for [diesel-async](https://docs.rs/diesel-async): `#[dbtest_diesel::asynchronous::test]`.
@@ -100,5 +101,7 @@ pub fn test_diesel(args: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_attribute]
 pub fn test_diesel_async(args: TokenStream, item: TokenStream) -> TokenStream {
-    expand::test(&syn::parse_quote!(::dbtest_diesel::asynchronous), args.into(), item.into()).into()
+    let adapter =
+        expand::Adapter { path: syn::parse_quote!(::dbtest_diesel::asynchronous), one_handle: false };
+    expand::test(&adapter, args.into(), item.into()).into()
 }

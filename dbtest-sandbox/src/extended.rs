@@ -484,7 +484,7 @@ impl Client {
         Ok(())
     }
 
-    async fn flush_messages(&mut self) -> Result<(), Stop> {
+    pub(crate) async fn flush_messages(&mut self) -> Result<(), Stop> {
         if let Some(turn) = &mut self.turn
             && turn.waits()
         {

@@ -446,7 +446,8 @@ mod postgres {
         let (user, place) = head.rsplit_once('@').ok_or("a URL with a user")?;
         let (name, _) = user.rsplit_once(':').ok_or("a URL with a password")?;
         for wrong in [format!("{name}:wrong@{place}"), format!("{name}@{place}"), format!("{head}_other")] {
-            let error = PgConnection::connect(&format!("{wrong}?{query}")).await.map(drop).expect_err("not ours");
+            let error =
+                PgConnection::connect(&format!("{wrong}?{query}")).await.map(drop).expect_err("not ours");
             let code = error.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned());
             assert!(matches!(code.as_deref(), Some("28P01" | "3D000")), "{error}");
         }
