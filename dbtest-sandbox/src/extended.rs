@@ -35,6 +35,13 @@ impl Prepared {
     }
 }
 
+impl Prepared {
+    /// Whether it means something else inside one long transaction.
+    fn special(&self) -> bool {
+        !matches!(self.kind, Kind::Read | Kind::Write | Kind::Execute(..))
+    }
+}
+
 /// A portal of a client.
 #[derive(Clone, Debug)]
 pub(crate) struct Portal {
@@ -332,8 +339,9 @@ impl Client {
             turn.send_parse(&prepared.parse, None, true);
             turn.unnamed = Some(id);
         }
-        // The unnamed portal of a borrowed turn is its owner's.
-        let unnamed = bind.portal.is_empty() && !self.borrowed;
+        // The unnamed portal of a borrowed turn is its owner's, and a query of our own would end it
+        // before a statement that needs one has run.
+        let unnamed = bind.portal.is_empty() && !self.borrowed && !prepared.special();
         let server = if unnamed { String::new() } else { turn.name() };
         let mut message = BytesMut::new();
         rename(&mut message, b'B', &[server.as_bytes(), prepared.server.as_bytes()], &bind.rest);
@@ -342,7 +350,11 @@ impl Client {
             Kind::Set(_) | Kind::Notify(..) => parameters(&bind.rest)?,
             _ => Vec::new(),
         };
-        self.portals.insert(bind.portal, Portal { server, prepared, parameters });
+        if let Some(old) = self.portals.insert(bind.portal, Portal { server, prepared, parameters })
+            && !old.server.is_empty()
+        {
+            turn.send_close(b'P', &old.server, true);
+        }
         Ok(())
     }
 
@@ -393,8 +405,7 @@ impl Client {
             return self.refuse(&no_portal(name)).await;
         };
         let prepared = &portal.prepared;
-        let special = !matches!(prepared.kind, Kind::Read | Kind::Write | Kind::Execute(..));
-        if !special {
+        if !prepared.special() {
             if self.tx == Tx::Failed {
                 return self.refuse(&aborted()).await;
             }
@@ -473,7 +484,7 @@ impl Client {
         Ok(())
     }
 
-    async fn flush_messages(&mut self) -> Result<(), Stop> {
+    pub(crate) async fn flush_messages(&mut self) -> Result<(), Stop> {
         if let Some(turn) = &mut self.turn
             && turn.waits()
         {

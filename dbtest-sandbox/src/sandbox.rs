@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use crate::client;
 use crate::error::Error;
@@ -182,15 +182,28 @@ async fn accept(listener: Listener, shared: Arc<Shared>, mut stopped: oneshot::R
                 // Out of file descriptors: those that end make room.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             },
-            Some(_) = clients.join_next() => {}
+            Some(ended) = clients.join_next() => note(&shared, ended),
             _ = &mut stopped => break,
         }
     }
     drop(listener);
     shared.stop();
-    let all = async { while clients.join_next().await.is_some() {} };
+    let all = async {
+        while let Some(ended) = clients.join_next().await {
+            note(&shared, ended);
+        }
+    };
     if tokio::time::timeout(GOODBYE, all).await.is_err() {
         clients.shutdown().await;
+    }
+}
+
+/// A task must not die in silence: what it did for its client is in doubt, and so is the rest.
+fn note(shared: &Shared, ended: Result<(), JoinError>) {
+    if let Some(panic) = ended.err().and_then(|error| error.try_into_panic().ok()) {
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words");
+        shared.panicked(words);
     }
 }
 
@@ -198,13 +211,22 @@ async fn close(sandbox: Sandbox, end: End) -> Closed {
     let Sandbox { shared, stop, accepting, allow_commit, .. } = sandbox;
     let clients = shared.clients();
     let _ = stop.send(());
-    let _ = accepting.await;
+    note(&shared, accepting.await);
     let database = shared.database.clone();
+    if let Some(words) = shared.panic() {
+        let reason = format!("dbtest panicked while it served a client, which is a bug in dbtest: {words}");
+        return Closed { clients, upstream: None, intact: Err(Error::lost(&database, reason)) };
+    }
+    shared.reclaim();
     // Every task that had it has ended.
     let Ok(mut session) = Arc::clone(&shared.session).try_lock_owned() else {
         let intact = Err(Error::lost(&database, "a client did not let go of it"));
         return Closed { clients, upstream: None, intact };
     };
+    if session.waits() {
+        let _ = cancel(&session).await;
+    }
+    session.wind_up();
     let allow = (end == End::Commit).then_some(allow_commit.as_str());
     let ended = match session.end(allow).await {
         Ok(Ok(())) => Ok(()),
@@ -227,4 +249,33 @@ async fn close(sandbox: Sandbox, end: End) -> Closed {
 pub(crate) fn cancel(session: &Session) -> JoinHandle<std::io::Result<()>> {
     let (address, key) = (session.upstream.server.address.clone(), session.upstream.key);
     tokio::spawn(async move { server::cancel(&address, key).await })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::Server;
+    use crate::wire::Wire;
+
+    #[tokio::test]
+    async fn a_panic_while_a_client_is_served_is_told_at_the_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
+        let address = listener.local_addr().expect("its address");
+        let stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
+        let server = Server {
+            address: Address::Tcp("127.0.0.1".to_owned(), address.port()),
+            user: "me".to_owned(),
+            password: None,
+            database: "d".to_owned(),
+        };
+        let (key, parameters) = ((0, 0), std::collections::BTreeMap::new());
+        let upstream = Upstream { wire: Wire::new(Stream::Tcp(stream)), server, key, parameters };
+        let sandbox = Sandbox::open(upstream, Options::default()).await.expect("a sandbox");
+        let ended = tokio::spawn(async { panic!("as told") }).await;
+        note(&sandbox.shared, ended);
+        let closed = sandbox.close(End::Discard).await;
+        assert!(closed.upstream.is_none());
+        let words = closed.intact.expect_err("a panic").to_string();
+        assert!(words.contains("a bug in dbtest: as told"), "{words}");
+    }
 }

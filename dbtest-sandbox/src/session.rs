@@ -157,6 +157,20 @@ impl Session {
         self.outer
     }
 
+    /// Why the server may see a statement's end where the text was not cut, if it may.
+    pub(crate) fn unclear(&self) -> Option<&'static str> {
+        let is = |name: &str, values: &[&str]| {
+            self.upstream.parameters.get(name).is_some_and(|value| values.contains(&value.as_str()))
+        };
+        if is("standard_conforming_strings", &["off"]) {
+            return Some("standard_conforming_strings is off");
+        }
+        // In these a backslash may be half of a letter.
+        let encodings = ["BIG5", "GB18030", "GBK", "JOHAB", "SHIFT_JIS_2004", "SJIS", "UHC"];
+        is("client_encoding", &encodings)
+            .then_some("client_encoding is one of BIG5, GB18030, GBK, JOHAB, SJIS, UHC")
+    }
+
     /// A name for a statement or portal that no other has.
     pub(crate) fn name(&mut self) -> String {
         self.next_name += 1;
@@ -230,6 +244,8 @@ impl Session {
 
     pub(crate) fn send_own(&mut self, sql: &str) {
         query(sql, &mut self.upstream.wire.output);
+        // A query ends the unnamed statement.
+        self.unnamed = None;
         self.replies.push_back(Reply { what: What::Query, own: true });
     }
 
@@ -240,6 +256,12 @@ impl Session {
         let mut nobody = BytesMut::new();
         let mut look = Look::default();
         std::future::poll_fn(|cx| match self.poll(cx, &mut nobody) {
+            // What a client left on its way is for nobody.
+            Poll::Pending if !nobody.is_empty() => {
+                nobody.clear();
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             Poll::Pending => {
                 look.again(cx);
                 Poll::Pending
@@ -260,6 +282,7 @@ impl Session {
 
     /// Sends a client's Query or FunctionCall as it is.
     pub(crate) fn send_query(&mut self, frame: &[u8]) {
+        self.unnamed = None;
         self.push(frame, What::Query, false);
     }
 
@@ -308,6 +331,12 @@ impl Session {
         self.replies.push_back(Reply { what, own });
     }
 
+    /// Whether the server is at work for the client, and not for us: our own statements before
+    /// the client's have been answered.
+    pub(crate) fn works_for_client(&self) -> bool {
+        self.replies.front().is_some_and(|reply| !reply.own)
+    }
+
     /// Whether the server has not yet answered all.
     pub(crate) fn waits(&self) -> bool {
         !self.replies.is_empty()
@@ -316,6 +345,17 @@ impl Session {
     /// Writes and reads until the server has answered all, or waits for COPY data, or the
     /// client must read first.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, client: &mut BytesMut) -> Poll<io::Result<()>> {
+        let polled = self.poll_all(cx, client);
+        if let Poll::Ready(Err(error)) = &polled
+            && self.lost.is_none()
+        {
+            let Self { running, .. } = self;
+            self.lost = Some(format!("the server's connection broke ({error}) while it ran: {running}"));
+        }
+        polled
+    }
+
+    fn poll_all(&mut self, cx: &mut Context<'_>, client: &mut BytesMut) -> Poll<io::Result<()>> {
         loop {
             let written = self.upstream.wire.poll_write(cx)?;
             self.answers(client)?;
@@ -553,6 +593,16 @@ impl Session {
             sql.push_str(&format!("; SET CONSTRAINTS {} DEFERRED", deferred.join(", ")));
         }
         Ok(self.run(&sql).await?.map(drop))
+    }
+
+    /// Brings to an end what a client left that is no more.
+    pub(crate) fn wind_up(&mut self) {
+        if std::mem::take(&mut self.copy_in) {
+            let _ = frontend::copy_fail("the client is gone", &mut self.upstream.wire.output);
+        }
+        if self.unsynced {
+            self.send_sync();
+        }
     }
 
     /// Ends the outer transaction: proves that it is still there, then rolls it back, or commits

@@ -31,6 +31,8 @@ pub(crate) struct Shared {
 struct State {
     next: u32,
     stopping: bool,
+    /// What a task said that panicked.
+    panicked: Option<String>,
     clients: BTreeMap<u32, Arc<Peer>>,
     holder: Option<Holder>,
 }
@@ -119,9 +121,10 @@ impl Peer {
         lock(&self.inbox).notifications.pop_front()
     }
 
-    pub(crate) fn has_news(&self) -> bool {
+    /// Whether there is something to do for it; notifications wait for the end of its transaction.
+    pub(crate) fn has_news(&self, delivers: bool) -> bool {
         let inbox = lock(&self.inbox);
-        inbox.stopped || !inbox.notifications.is_empty()
+        inbox.stopped || (delivers && !inbox.notifications.is_empty())
     }
 }
 
@@ -187,6 +190,21 @@ impl Shared {
     /// How many clients there are.
     pub(crate) fn clients(&self) -> usize {
         lock(&self.state).clients.len()
+    }
+
+    /// A task panicked.
+    pub(crate) fn panicked(&self, words: &str) {
+        lock(&self.state).panicked.get_or_insert_with(|| words.to_owned());
+    }
+
+    /// What the first task said that panicked.
+    pub(crate) fn panic(&self) -> Option<String> {
+        lock(&self.state).panicked.clone()
+    }
+
+    /// Lets go of the session if a holder that is no more had parked it.
+    pub(crate) fn reclaim(&self) {
+        drop(lock(&self.parked).take());
     }
 
     /// Tells every client that the sandbox ends.

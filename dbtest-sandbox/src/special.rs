@@ -26,6 +26,9 @@ pub(crate) enum Before {
     Run(Want, Option<(Range<usize>, String)>),
 }
 
+/// How the names of our own savepoints begin.
+const OWN: &str = "_dbtest";
+
 const RUN: Before = Before::Run(Want::Write, None);
 
 impl Client {
@@ -46,6 +49,19 @@ impl Client {
             Kind::Commit { chain } => self.commit_statement(*chain).await?,
             Kind::Rollback { chain } => self.rollback_statement(*chain).await?,
             Kind::Savepoint(_) | Kind::Release(_) | Kind::RollbackTo(_) => {
+                if let Kind::Savepoint(name) | Kind::Release(name) | Kind::RollbackTo(name) = kind
+                    && name.starts_with(OWN)
+                {
+                    // Theirs would stand before ours, and ours is not theirs to release.
+                    let report = match kind {
+                        Kind::Savepoint(_) => {
+                            let words = format!("savepoints that begin with {OWN} are the sandbox's own");
+                            Report::error("42939", words)
+                        }
+                        _ => Report::error("3B001", format!("savepoint \"{name}\" does not exist")),
+                    };
+                    return Ok(Before::Replied(self.fail(&report)));
+                }
                 if self.tx != Tx::Idle {
                     // Before anything ran in the transaction, the savepoint is the first.
                     return Ok(RUN);

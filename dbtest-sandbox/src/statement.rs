@@ -120,9 +120,27 @@ pub fn statements(text: &str) -> Vec<Statement> {
     let mut tokens: Vec<Token<'_>> = Vec::new();
     let (mut at, mut depth) = (0, 0_usize);
     let mut body = Body::default();
-    for token in squawk_lexer::tokenize(text) {
-        let range = at..at + token.len as usize;
+    // A string with escapes, and whether a line has ended since: a string goes on in the next line.
+    let mut escapes: Option<bool> = None;
+    let mut rest: Box<dyn Iterator<Item = squawk_lexer::Token> + '_> = Box::new(squawk_lexer::tokenize(text));
+    while let Some(token) = rest.next() {
+        let mut range = at..at + token.len as usize;
         at = range.end;
+        match (token.kind, &mut escapes) {
+            (TokenKind::Whitespace, Some(line)) => *line |= text[range.clone()].contains(['\n', '\r']),
+            (TokenKind::LineComment, _) => {}
+            (TokenKind::Literal { kind: LiteralKind::Str { .. } }, Some(true)) => {
+                // It has escapes too, although it does not say so.
+                if text[range.clone()].contains('\\') {
+                    range.end = range.start + escaped(&text.as_bytes()[range.start..]);
+                    at = range.end;
+                    rest = Box::new(squawk_lexer::tokenize(&text[at..]));
+                }
+                escapes = Some(false);
+            }
+            (TokenKind::Literal { kind: LiteralKind::EscStr { .. } }, _) => escapes = Some(false),
+            _ => escapes = None,
+        }
         match token.kind {
             TokenKind::Whitespace | TokenKind::LineComment | TokenKind::BlockComment { .. } => continue,
             TokenKind::Semi if depth == 0 && body.depth == 0 => {
@@ -133,10 +151,11 @@ pub fn statements(text: &str) -> Vec<Statement> {
             }
             TokenKind::OpenParen => depth += 1,
             TokenKind::CloseParen => depth = depth.saturating_sub(1),
-            TokenKind::Ident => body.word(&text[range.clone()], tokens.is_empty()),
             _ => {}
         }
-        tokens.push(Token { kind: token.kind, text: &text[range.clone()], range });
+        let token = Token { kind: token.kind, text: &text[range.clone()], range };
+        body.token(&token, tokens.last(), depth);
+        tokens.push(token);
     }
     finish(&mut found, &tokens);
     found
@@ -157,33 +176,58 @@ fn finish(found: &mut Vec<Statement>, tokens: &[Token<'_>]) {
     }
 }
 
+/// How long a string with escapes is that begins with this quote.
+fn escaped(bytes: &[u8]) -> usize {
+    let mut at = 1;
+    loop {
+        match (bytes.get(at), bytes.get(at + 1)) {
+            (Some(b'\\'), Some(first)) => {
+                at += 2;
+                // All of the character, if it has several bytes.
+                while *first >= 0x80 && bytes.get(at).is_some_and(|byte| byte & 0xc0 == 0x80) {
+                    at += 1;
+                }
+            }
+            (Some(b'\''), Some(b'\'')) => at += 2,
+            (Some(b'\''), _) => return at + 1,
+            (Some(_), _) => at += 1,
+            (None, _) => return bytes.len(),
+        }
+    }
+}
+
 /// Follows BEGIN ATOMIC … END, the one place where semicolons stand inside a statement.
 #[derive(Debug, Default)]
 struct Body {
     creates: bool,
     routine: bool,
-    begun: bool,
+    /// The body and each CASE in it that is open.
     depth: usize,
 }
 
 impl Body {
-    fn word(&mut self, word: &str, first: bool) {
-        let is = |keyword: &str| word.eq_ignore_ascii_case(keyword);
-        if first {
-            self.creates = is("create");
-        }
-        self.routine |= self.creates && (is("function") || is("procedure"));
-        if !self.routine {
+    /// Called for each token of a statement, with the one before it.
+    fn token(&mut self, token: &Token<'_>, before: Option<&Token<'_>>, parens: usize) {
+        let Some(before) = before else {
+            self.creates = token.is("create");
+            return;
+        };
+        let routine = token.is("function") || token.is("procedure");
+        self.routine |= self.creates && routine && (before.is("create") || before.is("replace"));
+        // After these, every word is a name.
+        if !self.routine || before.kind == TokenKind::Dot || before.is("as") {
             return;
         }
         if self.depth == 0 {
-            if self.begun && is("atomic") {
+            if parens == 0 && before.is("begin") && token.is("atomic") {
                 self.depth = 1;
             }
-            self.begun = is("begin");
-        } else if is("case") {
+        } else if token.is("case") {
             self.depth += 1;
-        } else if is("end") {
+        } else if token.is("end")
+            // The body itself ends after one of its statements.
+            && (self.depth > 1 || before.kind == TokenKind::Semi || before.is("atomic"))
+        {
             self.depth -= 1;
         }
     }
@@ -290,6 +334,15 @@ impl<'a> Words<'a> {
         self.next()?.name()
     }
 
+    /// The name of a savepoint, which must not be one of the sandbox's own.
+    fn savepoint(&mut self, kind: fn(String) -> Kind) -> Option<Kind> {
+        if self.rest().first().is_some_and(|t| matches!(t.kind, TokenKind::QuotedIdent { uescape: true, .. }))
+        {
+            return Some(Kind::Refused("A savepoint whose name is written as U&\"…\""));
+        }
+        self.name().map(kind)
+    }
+
     fn rest(&self) -> &'a [Token<'a>] {
         self.tokens.get(self.at..).unwrap_or_default()
     }
@@ -303,10 +356,10 @@ impl<'a> Words<'a> {
             "start" if self.take("transaction") => Some(Kind::Begin(self.modes())),
             "commit" | "end" => self.commit(),
             "rollback" | "abort" => self.rollback(word == "rollback"),
-            "savepoint" => self.name().map(Kind::Savepoint),
+            "savepoint" => self.savepoint(Kind::Savepoint),
             "release" => {
                 self.take("savepoint");
-                self.name().map(Kind::Release)
+                self.savepoint(Kind::Release)
             }
             "prepare" => self.prepare(),
             "execute" => self.execute(),
@@ -362,7 +415,7 @@ impl<'a> Words<'a> {
         let _ = self.take("work") || self.take("transaction");
         if long && self.take("to") {
             self.take("savepoint");
-            return self.name().map(Kind::RollbackTo);
+            return self.savepoint(Kind::RollbackTo);
         }
         Some(Kind::Rollback { chain: self.chain() })
     }
@@ -611,8 +664,31 @@ mod tests {
         assert_eq!(kind("\"commit\""), Kind::Write);
         assert_eq!(kind("DO $x$ BEGIN COMMIT; END $x$"), Kind::Write);
         assert_eq!(kinds("SELECT E'\\'; COMMIT; '; SELECT ';'").len(), 2);
+        // A string with escapes goes on in the next line, escapes and all.
+        for (text, count) in [
+            ("SELECT E'a'\n'\\' '; COMMIT; --'", 2),
+            ("SELECT E'a' -- b\n 'c'\n'\\''; COMMIT; --'", 2),
+            ("SELECT E'a'\n'\\'; COMMIT; --'", 1),
+            ("SELECT E'a'\n'\\é'; COMMIT", 2),
+            ("SELECT E'a' '\\'; COMMIT; --'", 2),
+            ("SELECT 'a'\n'\\'; COMMIT; --'", 2),
+            ("SELECT E'a' /* \n */ '\\'; COMMIT; --'", 2),
+        ] {
+            assert_eq!(kinds(text).len(), count, "{text}");
+        }
         let function = "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END; COMMIT";
         assert_eq!(kinds(function), [Kind::Write, Kind::Commit { chain: false }]);
+        for function in [
+            "CREATE FUNCTION f(begin atomic) RETURNS int LANGUAGE sql AS 'SELECT 1'; COMMIT",
+            "CREATE FUNCTION begin.atomic() RETURNS int LANGUAGE sql AS 'SELECT 1'; COMMIT",
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1 AS case; SELECT x.end FROM (SELECT 1 AS end) x; END; COMMIT",
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1 end; END; COMMIT",
+            "CREATE FUNCTION f() RETURNS void BEGIN ATOMIC END; COMMIT",
+            "CREATE OR REPLACE PROCEDURE p() BEGIN ATOMIC SELECT 1; END; COMMIT",
+            "CREATE TABLE x AS SELECT begin atomic; COMMIT",
+        ] {
+            assert_eq!(kinds(function), [Kind::Write, Kind::Commit { chain: false }], "{function}");
+        }
         assert_eq!(kinds("CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2); SELECT 3").len(), 2);
     }
 

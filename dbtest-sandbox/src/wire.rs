@@ -153,6 +153,10 @@ pub(crate) fn frame_length(bytes: &[u8]) -> Option<Result<usize, Malformed>> {
 
 /// Takes a whole frame of a client off the buffer, if one is there.
 pub(crate) fn take_frame(buffer: &mut BytesMut) -> Result<Option<Frame>, Malformed> {
+    // Before its length is believed.
+    if buffer.first().is_some_and(|tag| !b"QPBDECHSFXdcfp".contains(tag)) {
+        return Err(Malformed("frontend message type"));
+    }
     let Some(length) = frame_length(buffer) else { return Ok(None) };
     let length = length?;
     let long = matches!(buffer[0], b'Q' | b'P' | b'B' | b'F' | b'd' | b'p');

@@ -1,0 +1,655 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::arena::{Arena, log_in};
+use crate::raw::*;
+
+/// Waits until the sandbox has seen what was sent before: it serves everybody on one thread.
+fn seen(arena: &Arena) {
+    let mut nobody = arena.connect();
+    nobody.send(&packet(CANCEL, &[0; 8]));
+    assert_eq!(nobody.next(), None);
+}
+
+/// A session with something of everything, from its first byte.
+fn session(arena: &Arena) -> Vec<Vec<u8>> {
+    let server = &arena.ground.server;
+    vec![
+        packet(SSL, b""),
+        startup(&server.user, &server.database),
+        password(arena.sandbox.password()),
+        query("SELECT 1; SELECT 'zwölf'"),
+        [parse("s", "SELECT $1::int"), describe('S', "s"), sync()].concat(),
+        query("BEGIN"),
+        run("INSERT INTO toys VALUES (2, 'two')"),
+        sync(),
+        query("COPY toys FROM STDIN"),
+        message(b'd', b"3\tthree\n"),
+        message(b'd', b"4\tfour\n"),
+        message(b'c', b""),
+        query("SELECT count(*) FROM toys"),
+        query("ROLLBACK"),
+        message(b'X', b""),
+    ]
+}
+
+#[test]
+fn messages_split_at_every_byte_mean_the_same() {
+    let mut arena = Arena::open();
+    let bytes = session(&arena).concat();
+    let play = |at: usize| {
+        let mut client = arena.connect();
+        client.send(&bytes[..at]);
+        seen(&arena);
+        client.send(&bytes[at..]);
+        assert_eq!(client.byte(), Some(b'N'));
+        client.last()
+    };
+    let whole = play(bytes.len());
+    assert_eq!(whole.errors, []);
+    let rows: Vec<_> = whole.rows.iter().map(|row| row[0].as_deref()).collect();
+    assert_eq!(rows, [Some("1"), Some("zwölf"), Some("4")]);
+    for at in 0..bytes.len() {
+        assert_eq!(play(at), whole, "split at {at}");
+    }
+    arena.works();
+    arena.ends_well();
+}
+
+#[test]
+fn a_client_that_disconnects_in_any_state_leaves_nothing_behind() {
+    let mut arena = Arena::open();
+    let session = session(&arena);
+    for messages in 0..session.len() {
+        for half in [false, true] {
+            let mut bytes = session[..messages].concat();
+            if half {
+                bytes.extend_from_slice(&session[messages][..session[messages].len() / 2]);
+            }
+            for reads in [false, true] {
+                let mut client = arena.connect();
+                client.send(&bytes);
+                if reads {
+                    client.end_sending();
+                    client.last();
+                }
+                drop(client);
+                arena.works();
+                let toys = arena.neighbour().client.number("SELECT count(*) FROM toys");
+                assert_eq!(toys, 1, "left after {messages} messages, half of the next: {half}");
+            }
+        }
+    }
+    arena.ends_well();
+}
+
+#[test]
+fn what_was_executed_without_a_sync_is_gone_with_its_client() {
+    let mut arena = Arena::open();
+    let insert = "INSERT INTO toys VALUES (5)";
+    for bytes in [
+        [run(insert), flush()].concat(),
+        run(insert),
+        [run(insert), run("SELECT 1"), flush()].concat(),
+        [parse("", insert), bind("", "")].concat(),
+        [parse("", insert), flush()].concat(),
+    ] {
+        let mut client = arena.client();
+        client.send(&bytes);
+        client.end_sending();
+        client.last();
+        arena.works();
+        assert_eq!(arena.neighbour().client.number("SELECT count(*) FROM toys"), 1, "{bytes:?}");
+    }
+    arena.ends_well();
+}
+
+#[test]
+fn a_client_that_waits_for_its_turn_may_go() {
+    let mut arena = Arena::open();
+    arena.neighbour().begins();
+    for bytes in [
+        query("INSERT INTO toys VALUES (6)"),
+        query("SELECT 1"),
+        [run("SELECT 2"), sync()].concat(),
+        [parse("x", "SELECT 3"), sync()].concat(),
+        query("BEGIN; INSERT INTO toys VALUES (7)"),
+        query("SELECT 1")[..7].to_vec(),
+        [query("SELECT 1"), query("SELECT 2")[..7].to_vec()].concat(),
+    ] {
+        for reads in [false, true] {
+            let mut client = arena.client();
+            client.send(&bytes);
+            if reads {
+                seen(&arena);
+            }
+        }
+    }
+    arena.ends_well();
+}
+
+#[test]
+fn a_length_that_is_wrong_ends_the_connection_whatever_the_tag() {
+    let mut arena = Arena::open();
+    for tag in 0..=255_u8 {
+        for length in [0, 1, 3, 4, 5, 10_001, 0x3fff_ffff, 0x4000_0000, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
+            let mut client = arena.client();
+            client.send(&[&[tag][..], &length.to_be_bytes(), b"\0"].concat());
+            client.end_sending();
+            let answer = client.last();
+            for (code, words) in &answer.errors {
+                assert!(
+                    ["08P01", "26000", "34000", "42601"].contains(&code.as_str()),
+                    "{} {length}: {code} {words}",
+                    char::from(tag)
+                );
+            }
+        }
+    }
+    arena.works();
+    arena.ends_well();
+}
+
+#[test]
+fn a_message_with_any_body_is_answered_or_ends_the_connection() {
+    let mut arena = Arena::open();
+    let bodies = [&b""[..], b"\0", b"S", b"S\0", b"P\0", b"\0\0\0\0", b"x", b"x\0y", &[0xff; 40], &[0; 40]];
+    for tag in b"QPBDECHSFdcfpXRZK\0\xff" {
+        for body in bodies {
+            let mut client = arena.client();
+            client.send(&[message(*tag, body), sync(), query("SELECT 7")].concat());
+            client.end_sending();
+            let answer = client.last();
+            let went_on = answer.value() == Some("7");
+            assert!(
+                went_on || *tag == b'X' || answer.code() == "08P01",
+                "{} {body:?}: {answer:?}",
+                char::from(*tag)
+            );
+        }
+    }
+    arena.works();
+    arena.ends_well();
+}
+
+#[test]
+fn who_is_not_the_sandboxs_own_client_is_told_and_closed() {
+    let mut arena = Arena::open();
+    let server = arena.ground.server.clone();
+    let right = password(arena.sandbox.password());
+    let me = startup(&server.user, &server.database);
+    for (what, opening, second, code) in [
+        ("a wrong password", me.clone(), password("wrong"), "28P01"),
+        ("no password", me.clone(), password(""), "28P01"),
+        ("another message", me.clone(), query("SELECT 1"), "28P01"),
+        ("a second startup", me.clone(), me.clone(), "08P01"),
+        ("another user", startup("somebody", &server.database), right.clone(), "28P01"),
+        ("another database", startup(&server.user, "postgres"), right.clone(), "3D000"),
+        ("no user", packet(VERSION_3, b"\0"), right.clone(), "08P01"),
+        ("an old protocol", packet(2 << 16, b"user\0x\0\0"), right.clone(), "08P01"),
+        ("no protocol", vec![b'G'; 100], right.clone(), "08P01"),
+        ("a long startup", packet(VERSION_3, &[b'x'; 20_000]), right.clone(), "08P01"),
+        ("a password of a gigabyte", me.clone(), b"p\x3f\xff\xff\xff".to_vec(), "08P01"),
+    ] {
+        let mut client = arena.connect();
+        client.send(&opening);
+        client.send(&second);
+        let answer = client.last();
+        assert_eq!(answer.code(), code, "{what}: {answer:?}");
+        assert_eq!(answer.done, [""; 0], "{what}");
+    }
+    arena.works();
+    arena.ends_well();
+}
+
+#[test]
+fn a_session_has_one_beginning() {
+    let mut arena = Arena::open();
+    let server = arena.ground.server.clone();
+    let mut client = arena.connect();
+    for code in [SSL, GSS].repeat(100) {
+        client.send(&packet(code, b""));
+        assert_eq!(client.byte(), Some(b'N'));
+    }
+    client.send(&startup(&server.user, &server.database));
+    client.send(&password(arena.sandbox.password()));
+    client.until(b'Z');
+    assert_eq!(client.number("SELECT 1"), 1);
+    for again in [password("later"), startup(&server.user, &server.database), packet(SSL, b"")] {
+        let mut client = arena.client();
+        client.send(&again);
+        assert_eq!(client.last().code(), "08P01");
+    }
+    arena.works();
+    arena.ends_well();
+}
+
+#[test]
+fn messages_out_of_order_are_errors_of_their_client() {
+    let mut arena = Arena::open();
+    for holds in [false, true] {
+        let mut client = arena.client();
+        if holds {
+            client.well("BEGIN; SELECT count(*) FROM toys");
+        }
+        for (bytes, code) in [
+            ([bind("", "nothing"), sync()].concat(), "26000"),
+            ([bind("", ""), sync()].concat(), "26000"),
+            ([execute("nothing", 0), sync()].concat(), "34000"),
+            ([describe('S', "nothing"), sync()].concat(), "26000"),
+            ([describe('P', "nothing"), sync()].concat(), "34000"),
+            ([close('S', "nothing"), close('P', "nothing"), sync()].concat(), ""),
+            (sync(), ""),
+            ([message(b'd', b"x"), message(b'c', b""), message(b'f', b"x\0"), sync()].concat(), ""),
+            ([parse("", "SELECT 1; SELECT 2"), sync()].concat(), "42601"),
+            ([execute("nothing", 0), query("SELECT 1"), sync()].concat(), "34000"),
+        ] {
+            if holds {
+                client.well("ROLLBACK; BEGIN; SELECT count(*) FROM toys");
+            }
+            client.send(&bytes);
+            let answer = client.answer();
+            assert_eq!(answer.code(), code, "{bytes:?}: {answer:?}");
+            if code.is_empty() {
+                assert_eq!(answer.errors, []);
+            }
+        }
+        if holds {
+            client.well("ROLLBACK");
+        }
+        arena.works();
+    }
+    arena.ends_well();
+}
+
+#[test]
+fn a_storm_of_syncs_is_answered_one_by_one() {
+    let mut arena = Arena::open();
+    let mut client = arena.client();
+    client.send(&sync().repeat(10_000));
+    for _ in 0..10_000 {
+        assert_eq!(client.next().map(|message| message.tag), Some(b'Z'));
+    }
+    assert_eq!(client.number("SELECT 1"), 1);
+    arena.works();
+    arena.ends_well();
+}
+
+#[test]
+fn thousands_of_statements_are_prepared_without_a_sync() {
+    let mut arena = Arena::open();
+    let mut client = arena.client();
+    let many: Vec<u8> = (0..3000).flat_map(|n| parse(&format!("s{n}"), &format!("SELECT {n}"))).collect();
+    client.send(&many);
+    client.send(&flush());
+    for _ in 0..3000 {
+        assert_eq!(client.next().map(|message| message.tag), Some(b'1'));
+    }
+    client.send(&[bind("", "s2999"), execute("", 0), sync()].concat());
+    assert_eq!(client.answer().value(), Some("2999"));
+    arena.works();
+    client.send(&many);
+    drop(client);
+    arena.works();
+    arena.ends_well();
+}
+
+#[test]
+fn a_key_that_is_wrong_cancels_nothing() {
+    let mut arena = Arena::open();
+    let mut client = arena.client();
+    client.send(&query("SELECT count(*) FROM generate_series(1, 2000000)"));
+    let mut wrong = client.key;
+    wrong[7] ^= 1;
+    for key in [wrong, [0; 8], [0xff; 8]] {
+        let mut nobody = arena.connect();
+        nobody.send(&packet(CANCEL, &key));
+        assert_eq!(nobody.last().errors, []);
+    }
+    assert_eq!(client.answer().value(), Some("2000000"));
+    arena.works();
+    arena.ends_well();
+}
+
+/// Cancels again and again until the client has its answer.
+fn cancelled(arena: &Arena, client: &mut Raw) -> Answer {
+    let (over, sandbox) = (AtomicBool::new(false), &arena.sandbox);
+    let key = client.key;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let mut nobody = Raw::connect(sandbox);
+                nobody.send(&packet(CANCEL, &key));
+                nobody.last();
+            }
+        });
+        let answer = client.answer();
+        over.store(true, Ordering::Relaxed);
+        answer
+    })
+}
+
+#[test]
+fn a_running_statement_is_cancelled() {
+    let mut arena = Arena::open();
+    let mut client = arena.client();
+    for bytes in [query("SELECT pg_sleep(3600)"), [run("SELECT pg_sleep(3600)"), sync()].concat()] {
+        client.send(&bytes);
+        assert_eq!(cancelled(&arena, &mut client).code(), "57014");
+        assert_eq!(client.number("SELECT 1"), 1);
+        arena.works();
+    }
+    arena.ends_well();
+}
+
+#[test]
+fn a_waiting_statement_is_cancelled() {
+    let mut arena = Arena::open();
+    arena.neighbour().begins();
+    let mut client = arena.client();
+    client.send(&query("INSERT INTO toys VALUES (8)"));
+    let answer = cancelled(&arena, &mut client);
+    assert_eq!((answer.code(), answer.status), ("57014", Some('I')));
+    client.send(&[run("INSERT INTO toys VALUES (8)"), sync()].concat());
+    let answer = cancelled(&arena, &mut client);
+    assert_eq!((answer.code(), answer.status), ("57014", Some('I')));
+    arena.works();
+    assert_eq!(client.number("SELECT count(*) FROM toys"), 1);
+    arena.ends_well();
+}
+
+const LARGE: &str = "SELECT repeat('x', 1000) FROM generate_series(1, 100000)";
+
+#[test]
+fn a_client_that_does_not_read_keeps_nobody_waiting_for_ever() {
+    let mut arena = Arena::waiting(Duration::from_secs(1));
+    for bytes in [query(LARGE), [run(LARGE), sync()].concat(), query("COPY (SELECT 1) TO STDOUT; BEGIN")] {
+        let mut deaf = arena.client();
+        deaf.send(&bytes);
+        seen(&arena);
+        let answer = arena.neighbour().client.query("SELECT count(*) FROM ledger");
+        assert_eq!((answer.code(), answer.status), ("40P01", Some('I')), "{answer:?}");
+        // It only was slow: what it asked for is still coming.
+        let answer = deaf.answer();
+        assert_eq!(answer.errors, []);
+        if answer.status == Some('T') {
+            deaf.well("ROLLBACK");
+        }
+        arena.works();
+        deaf.send(&bytes);
+        drop(deaf);
+        arena.works();
+    }
+    arena.ends_well();
+}
+
+#[test]
+fn a_client_that_copies_nothing_keeps_nobody_waiting_for_ever() {
+    let mut arena = Arena::waiting(Duration::from_secs(1));
+    for bytes in [query("COPY toys FROM STDIN"), [run("COPY toys FROM STDIN"), flush()].concat()] {
+        let mut mute = arena.client();
+        mute.send(&bytes);
+        mute.until(b'G');
+        let answer = arena.neighbour().client.query("SELECT count(*) FROM ledger");
+        assert_eq!((answer.code(), answer.status), ("40P01", Some('I')), "{answer:?}");
+        mute.send(&[message(b'd', b"20\ttwenty\n"), message(b'f', b"no\0"), sync()].concat());
+        assert_eq!(mute.answer().code(), "57014");
+        arena.works();
+    }
+    arena.ends_well();
+}
+
+#[test]
+fn a_sandbox_ends_soon_whatever_its_clients_are_in() {
+    let busy = |sleep: &str| query(sleep);
+    for bytes in [
+        query(LARGE),
+        [run(LARGE), sync()].concat(),
+        [run(LARGE), flush()].concat(),
+        [query("BEGIN"), query(LARGE)].concat(),
+        query("COPY toys FROM STDIN"),
+        [query("COPY toys FROM STDIN"), message(b'd', b"21\tx\n")].concat(),
+        [run("COPY toys FROM STDIN"), flush()].concat(),
+        run("INSERT INTO toys VALUES (22)"),
+        [run("INSERT INTO toys VALUES (22)"), flush()].concat(),
+        query("BEGIN; INSERT INTO toys VALUES (23)"),
+        busy("SELECT pg_sleep(3600)"),
+        busy("BEGIN; SELECT pg_sleep(3600)"),
+        [run("SELECT pg_sleep(3600)"), flush()].concat(),
+        [query(LARGE), query(LARGE)].concat(),
+    ] {
+        let arena = Arena::open();
+        let mut client = arena.client();
+        client.send(&bytes);
+        let mut waits = arena.client();
+        waits.send(&query("INSERT INTO toys VALUES (24)"));
+        seen(&arena);
+        arena.ends_intact();
+        drop(client);
+    }
+}
+
+#[test]
+fn a_message_without_end_disturbs_nobody() {
+    let mut arena = Arena::open();
+    let mut client = arena.client();
+    client.send(b"Q\x3f\xff\xff\xf0");
+    let piece = vec![b'x'; 1 << 20];
+    for n in 0..100 {
+        client.send(&piece);
+        if n % 25 == 0 {
+            arena.works();
+        }
+    }
+    drop(client);
+    arena.works();
+    arena.ends_well();
+}
+
+#[test]
+fn copy_data_may_be_longer_than_what_is_read_ahead() {
+    let mut arena = Arena::open();
+    for bytes in [query("COPY toys FROM STDIN"), run("COPY toys FROM STDIN")] {
+        let mut client = arena.client();
+        client.well("BEGIN");
+        client.send(&bytes);
+        let line = format!("30\t{}\n", "x".repeat(1 << 20));
+        client.send(&[message(b'd', line.as_bytes()), message(b'c', b""), sync()].concat());
+        assert_eq!(client.answer().done, ["COPY 1"]);
+        if bytes[0] == b'Q' {
+            // Its Sync came after the copy was over.
+            assert_eq!(client.answer().status, Some('T'));
+        }
+        assert_eq!(client.number("SELECT length(note) FROM toys WHERE id = 30"), 1 << 20);
+        client.well("ROLLBACK");
+        arena.works();
+    }
+    arena.ends_well();
+}
+
+#[test]
+fn who_does_not_read_is_not_read_either() {
+    let mut arena = Arena::open();
+    // Answers as long as what is sent, or many times as long.
+    let described = [describe('S', &"x".repeat(5000)), sync()].concat();
+    for unit in [described, query("SELECT repeat('x', 100000)")] {
+        let mut client = arena.client();
+        let bytes = unit.repeat((32 << 20) / unit.len());
+        let sent = client.send_until_blocked(&bytes, Duration::from_secs(2));
+        assert!(sent < bytes.len(), "{} bytes were taken", bytes.len());
+        drop(client);
+        arena.works();
+    }
+    arena.ends_well();
+}
+
+#[test]
+fn two_hundred_connections_at_once_are_served() {
+    let mut arena = Arena::open();
+    let server = arena.ground.server.clone();
+    let mut clients: Vec<_> = (0..200).map(|_| arena.connect()).collect();
+    for client in &mut clients {
+        client.send(&startup(&server.user, &server.database));
+        client.send(&password(arena.sandbox.password()));
+        client.send(&query("INSERT INTO ledger VALUES (-1); DELETE FROM ledger WHERE id = -1"));
+    }
+    for client in &mut clients {
+        client.until(b'Z');
+        assert_eq!(client.answer().done, ["INSERT 0 1", "DELETE 1"]);
+    }
+    assert_eq!(arena.sandbox.clients(), 201);
+    arena.works();
+    drop(clients);
+    arena.ends_well();
+}
+
+#[test]
+fn control_hidden_in_other_things_ends_nothing() {
+    let mut arena = Arena::open();
+    let mut client = arena.client();
+    let texts = [
+        "SELECT 1 /* ; COMMIT; */",
+        "SELECT 1 /* /* */ ; COMMIT; */",
+        "SELECT 1 -- ; COMMIT;",
+        "SELECT 1 --\r; COMMIT",
+        "SELECT 1 /*/*/ ; COMMIT; /*/*/",
+        "SELECT '; COMMIT; '",
+        "SELECT 'it''s; COMMIT; '",
+        "SELECT '\\'; COMMIT; --'",
+        "SELECT E'\\'; COMMIT; --'",
+        "SELECT E'a'\n'\\' ' ; COMMIT; --'",
+        "SELECT E'a' -- b\n '\\' ' ; COMMIT; --'",
+        "SELECT 'a'\n'\\' ; COMMIT; --'",
+        "SELECT N'\\'; COMMIT; --'",
+        "SELECT U&'\\'; COMMIT; --'",
+        "SELECT U&'a' UESCAPE '!'; COMMIT; --'",
+        "SELECT $$; COMMIT; $$",
+        "SELECT $a$; $$; COMMIT; $b$ $a$",
+        "SELECT $é$; COMMIT; $é$",
+        "SELECT 1 AS a$$; COMMIT; --$$",
+        "SELECT 1$$; COMMIT; --$$",
+        "SELECT \"; COMMIT; \"",
+        "SELECT 'é€😀'; COMMIT; SELECT 'é'",
+        "é; COMMIT",
+        "SELECT (1; COMMIT; SELECT 1)",
+        "SELECT 1); COMMIT; SELECT (1",
+        "; ;; COMMIT ;; ;",
+        "BEGIN; COMMIT; BEGIN; COMMIT AND CHAIN; ROLLBACK",
+        "INSERT INTO toys VALUES (40); COMMIT; DELETE FROM toys WHERE id = 40; COMMIT; SELECT 1/0",
+        "\u{feff}COMMIT",
+        "COMMIT\u{a0}",
+        "/**/COMMIT/**/;--",
+        "CREATE DOMAIN atomic AS int; CREATE FUNCTION f(begin atomic) RETURNS int LANGUAGE sql AS 'SELECT 1'; COMMIT; DROP DOMAIN atomic CASCADE",
+        "CREATE SCHEMA begin; CREATE FUNCTION begin.atomic() RETURNS int LANGUAGE sql AS 'SELECT 1'; COMMIT; DROP SCHEMA begin CASCADE",
+        "CREATE FUNCTION g() RETURNS int BEGIN ATOMIC SELECT 1 AS case; END; COMMIT; DROP FUNCTION g",
+        "CREATE FUNCTION g() RETURNS int BEGIN ATOMIC SELECT 1 AS \"end\"; END; COMMIT; DROP FUNCTION g",
+        "CREATE FUNCTION g() RETURNS int BEGIN ATOMIC SELECT x.case FROM (SELECT 1 AS case) x; END; COMMIT; DROP FUNCTION g",
+        "EXPLAIN ANALYZE SELECT 1; COMMIT",
+        "SET standard_conforming_strings = off; COMMIT",
+        "SELECT '\\' || '; COMMIT; --'",
+        "RESET standard_conforming_strings",
+        "CREATE RULE r AS ON INSERT TO toys DO (SELECT 1; SELECT 2); COMMIT; DROP RULE r ON toys",
+    ];
+    for text in texts {
+        let answer = client.query(text);
+        assert!(!answer.closed(), "{text}: {answer:?}");
+        if answer.status != Some('I') {
+            client.well("ROLLBACK");
+        }
+        client.send(&[run(text), sync()].concat());
+        let answer = client.answer();
+        assert!(!answer.closed(), "{text}: {answer:?}");
+        if answer.status != Some('I') {
+            client.well("ROLLBACK");
+        }
+        arena.works();
+    }
+    client.well("RESET standard_conforming_strings");
+    arena.ends_well();
+}
+
+#[test]
+fn what_would_end_the_transaction_is_refused_whoever_says_it() {
+    let mut arena = Arena::open();
+    let mut client = arena.client();
+    for (sql, code) in [
+        ("PREPARE TRANSACTION 'x'", "0A000"),
+        ("BEGIN; PREPARE TRANSACTION 'x'", "0A000"),
+        ("COMMIT PREPARED 'x'", "0A000"),
+        ("DO $$ BEGIN COMMIT; END $$", "2D000"),
+        ("DO $$ BEGIN ROLLBACK; END $$", "2D000"),
+        ("DO $$ BEGIN EXECUTE 'COMMIT'; END $$", "0A000"),
+        ("DO $$ BEGIN EXECUTE 'PREPARE TRANSACTION ''x'''; END $$", "0A000"),
+        ("CALL commits()", "2D000"),
+        ("BEGIN; SAVEPOINT _dbtest", "42939"),
+        ("BEGIN; RELEASE _dbtest", "3B001"),
+        ("BEGIN; ROLLBACK TO SAVEPOINT _dbtest", "3B001"),
+        ("BEGIN; SELECT 1; RELEASE U&\"\\005fdbtest\"", "0A000"),
+        ("BEGIN; CALL commits()", "2D000"),
+        ("SELECT 1; CALL commits()", "2D000"),
+    ] {
+        let answer = client.query(sql);
+        assert_eq!(answer.code(), code, "{sql}: {answer:?}");
+        client.well("ROLLBACK");
+        if !sql.contains("; ") || sql.starts_with("DO") {
+            client.send(&[run(sql), sync()].concat());
+            let answer = client.answer();
+            assert_eq!(answer.code(), code, "{sql}: {answer:?}");
+        }
+        arena.works();
+    }
+    arena.ends_well();
+}
+
+#[test]
+fn a_server_connection_that_is_ended_is_told_to_all_and_named_at_the_end() {
+    for extended in [false, true] {
+        let arena = Arena::open();
+        let mut client = arena.client();
+        let mut other = arena.client();
+        other.well("SELECT count(*) FROM toys");
+        let sql = "SELECT pg_terminate_backend(pg_backend_pid())";
+        client.send(&if extended { [run(sql), sync()].concat() } else { query(sql) });
+        let answer = client.last();
+        assert_eq!(answer.code(), "57P01", "{answer:?}");
+        other.send(&query("INSERT INTO toys VALUES (50)"));
+        let answer = other.last();
+        assert_eq!(answer.code(), "57P01", "{answer:?}");
+        assert!(answer.errors[0].1.contains(sql), "{answer:?}");
+        let mut late = log_in(&arena.sandbox, &arena.ground.server);
+        late.send(&[run("INSERT INTO toys VALUES (50)"), sync()].concat());
+        assert_eq!(late.last().code(), "57P01");
+        let words = arena.ends_lost();
+        assert!(words.contains(sql), "{words}");
+    }
+}
+
+#[test]
+fn a_time_limit_is_its_clients_own() {
+    let mut arena = Arena::open();
+    let mut client = arena.client();
+    client.well("SET statement_timeout = '50ms'");
+    assert_eq!(client.query("SELECT pg_sleep(3600)").code(), "57014");
+    client.send(&[run("SELECT pg_sleep(3600)"), sync()].concat());
+    assert_eq!(client.answer().code(), "57014");
+    assert_eq!(client.query("BEGIN; SELECT pg_sleep(3600)").code(), "57014");
+    client.well("ROLLBACK");
+    arena.neighbour().client.well("SELECT pg_sleep(0.2)");
+    arena.works();
+    arena.ends_well();
+}
+
+#[test]
+fn a_notification_waits_for_the_end_of_its_listeners_transaction() {
+    let mut arena = Arena::open();
+    let mut listener = arena.client();
+    listener.well("LISTEN news");
+    listener.well("BEGIN");
+    arena.neighbour().client.well("NOTIFY news, 'x'");
+    arena.works();
+    assert_eq!(listener.number("SELECT 1"), 1);
+    listener.send(&query("COMMIT"));
+    let tags: Vec<_> = listener.until(b'Z').iter().map(|message| message.tag).collect();
+    assert!(tags.contains(&b'A'), "{tags:?}");
+    arena.ends_well();
+}
