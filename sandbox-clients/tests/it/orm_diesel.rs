@@ -57,11 +57,11 @@ fn a_transaction_is_built_with_its_isolation_level() {
         let mut transcript = Vec::new();
         transcript.push(conn.build_transaction().serializable().run(|conn| -> QueryResult<String> {
             add(conn, "A")?;
-            Ok(text(conn, level))
+            Ok(place.level("serializable", &text(conn, level)))
         }));
         transcript.push(conn.build_transaction().repeatable_read().run(|conn| {
             conn.transaction(|conn| add(conn, "B"))?;
-            Ok(text(conn, level))
+            Ok(place.level("repeatable read", &text(conn, level)))
         }));
         let read_only =
             conn.build_transaction().serializable().read_only().deferrable().run(|conn| add(conn, "C"));

@@ -75,13 +75,13 @@ macro_rules! with_pool {
                             add(conn, "A").await?;
                             QueryResult::Ok(text(conn, LEVEL).await)
                         });
-                        transcript.push(level.await.expect("committed"));
+                        transcript.push(place.level("serializable", &level.await.expect("committed")));
                         let mut repeatable = conn.build_transaction().repeatable_read();
                         let level = repeatable.run(async |conn| {
                             conn.transaction(async |conn| add(conn, "B").await).await?;
                             QueryResult::Ok(text(conn, LEVEL).await)
                         });
-                        transcript.push(level.await.expect("committed"));
+                        transcript.push(place.level("repeatable read", &level.await.expect("committed")));
                         let mut reading = conn.build_transaction().serializable().read_only().deferrable();
                         transcript.push(told(reading.run(async |conn| add(conn, "C").await).await));
                         add(&mut conn, "D").await.expect("a row");

@@ -71,7 +71,8 @@ fn a_transaction_begins_with_its_isolation_level() {
                 (IsolationLevel::Serializable, Some(AccessMode::ReadOnly)),
             ] {
                 let transaction = db.begin_with_config(Some(level), mode).await.expect("a transaction");
-                transcript.push(value(&transaction, "SHOW transaction_isolation").await);
+                let shown = value(&transaction, "SHOW transaction_isolation").await;
+                transcript.push(place.level(&level.to_string().to_lowercase(), &shown));
                 transcript.push(told(add(&transaction, &format!("{level} {mode:?}")).await));
                 transcript.push(told(transaction.commit().await));
             }

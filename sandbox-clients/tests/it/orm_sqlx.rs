@@ -48,7 +48,7 @@ fn a_transaction_begins_with_a_text_of_its_own() {
             let refused = told(add(&mut *transaction, "never").await);
             drop(transaction);
             add(&pool, "after").await.expect("a row");
-            format!("{level} {refused} {}", names(&pool).await)
+            format!("{} {refused} {}", place.level("serializable", &level), names(&pool).await)
         })
     });
 }

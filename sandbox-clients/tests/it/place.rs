@@ -37,6 +37,14 @@ impl Place {
     pub(crate) fn sandboxed(&self) -> bool {
         self.half == Half::Sandbox
     }
+
+    /// The isolation level that a transaction was asked for and shows. In the sandbox it shows
+    /// `read committed`, as the guide's table says, and is serializable: one runs at a time.
+    #[track_caller]
+    pub(crate) fn level(&self, asked: &str, shown: &str) -> String {
+        assert_eq!(shown, if self.sandboxed() { "read committed" } else { asked });
+        asked.to_owned()
+    }
 }
 
 /// The check must say the same at the sandbox as without it.

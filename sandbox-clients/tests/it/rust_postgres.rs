@@ -265,16 +265,16 @@ fn a_transaction_says_its_isolation_level() {
         run(async {
             let mut client = connect(place).await;
             let mut transcript = Vec::new();
-            for level in [
-                IsolationLevel::ReadUncommitted,
-                IsolationLevel::ReadCommitted,
-                IsolationLevel::RepeatableRead,
-                IsolationLevel::Serializable,
+            for (level, words) in [
+                (IsolationLevel::ReadUncommitted, "read uncommitted"),
+                (IsolationLevel::ReadCommitted, "read committed"),
+                (IsolationLevel::RepeatableRead, "repeatable read"),
+                (IsolationLevel::Serializable, "serializable"),
             ] {
                 let transaction =
                     client.build_transaction().isolation_level(level).start().await.expect("a transaction");
                 let shown = transaction.query_one("SHOW transaction_isolation", &[]).await.expect("a row");
-                transcript.push(shown.get::<_, String>(0));
+                transcript.push(place.level(words, shown.get(0)));
                 let name = format!("{level:?}");
                 transaction.execute("INSERT INTO author (name) VALUES ($1)", &[&name]).await.expect("a row");
                 transaction.commit().await.expect("committed");
