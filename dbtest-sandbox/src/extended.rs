@@ -49,6 +49,8 @@ pub(crate) struct Portal {
     pub(crate) server: String,
     prepared: Arc<Prepared>,
     parameters: Vec<Option<String>>,
+    /// What followed the names in its Bind message.
+    rest: Bytes,
 }
 
 /// A Bind message, read.
@@ -345,12 +347,12 @@ impl Client {
         let server = if unnamed { String::new() } else { turn.name() };
         let mut message = BytesMut::new();
         rename(&mut message, b'B', &[server.as_bytes(), prepared.server.as_bytes()], &bind.rest);
-        turn.send_bind(&message, (!bind.portal.is_empty()).then(|| bind.portal.clone()));
+        turn.send_bind(&message, (!bind.portal.is_empty()).then(|| bind.portal.clone()), false);
         let parameters = match prepared.kind {
             Kind::Set(_) | Kind::Notify(..) => parameters(&bind.rest)?,
             _ => Vec::new(),
         };
-        if let Some(old) = self.portals.insert(bind.portal, Portal { server, prepared, parameters })
+        if let Some(old) = self.portals.insert(bind.portal, Portal { server, prepared, parameters, rest: bind.rest })
             && !old.server.is_empty()
         {
             turn.send_close(b'P', &old.server, true);
@@ -430,6 +432,7 @@ impl Client {
                 if self.enter_series(want, &prepared.shown).await? == Went::Wrong {
                     return Ok(());
                 }
+                let id = self.peer.id;
                 let Some(turn) = &mut self.turn else { return Ok(()) };
                 turn.start();
                 match rewritten {
@@ -442,7 +445,17 @@ impl Client {
                         turn.send_query(&message);
                     }
                     _ => {
-                        turn.send_execute(&portal.server, rows);
+                        // What we ran in between may have ended its portal: it is bound again.
+                        let again = turn.name();
+                        if prepared.server.is_empty() && turn.unnamed != Some(id) {
+                            turn.send_parse(&prepared.parse, None, true);
+                            turn.unnamed = Some(id);
+                        }
+                        let mut message = BytesMut::new();
+                        let names = [again.as_bytes(), prepared.server.as_bytes()];
+                        rename(&mut message, b'B', &names, &portal.rest);
+                        turn.send_bind(&message, None, true);
+                        turn.send_execute(&again, rows);
                         turn.send_sync();
                     }
                 }

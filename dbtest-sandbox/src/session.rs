@@ -290,8 +290,8 @@ impl Session {
         self.push(frame, What::Parse(name), own);
     }
 
-    pub(crate) fn send_bind(&mut self, frame: &[u8], name: Option<Bytes>) {
-        self.push(frame, What::Bind(name), false);
+    pub(crate) fn send_bind(&mut self, frame: &[u8], name: Option<Bytes>, own: bool) {
+        self.push(frame, What::Bind(name), own);
     }
 
     pub(crate) fn send_describe(&mut self, variant: u8, name: &str) {
