@@ -20,6 +20,7 @@ pub(crate) struct Prepared {
     kind: Kind,
     shown: String,
     schema_change: bool,
+    copies: bool,
     /// The Parse message, for when another client's unnamed statement took its place.
     parse: Bytes,
 }
@@ -27,7 +28,14 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// One that PREPARE made.
     pub(crate) fn sql(server: String) -> Self {
-        Self { server, kind: Kind::Write, shown: String::new(), schema_change: false, parse: Bytes::new() }
+        Self {
+            server,
+            kind: Kind::Write,
+            shown: String::new(),
+            schema_change: false,
+            copies: false,
+            parse: Bytes::new(),
+        }
     }
 }
 
@@ -39,6 +47,7 @@ pub(crate) struct Portal {
     kind: Kind,
     shown: String,
     schema_change: bool,
+    copies: bool,
     parameters: Vec<Option<String>>,
 }
 
@@ -170,10 +179,11 @@ impl Client {
     }
 
     async fn series(&mut self, series: &[Frame], want: Want) -> Result<(), Stop> {
-        for frame in series {
+        for (at, frame) in series.iter().enumerate() {
             if self.skip && frame.tag() != b'S' {
                 continue;
             }
+            let copies = frame.tag() == b'E' && self.copies(frame)?;
             match frame.tag() {
                 b'P' => self.parse(frame, want).await?,
                 b'B' => self.bind(frame, want).await?,
@@ -183,12 +193,26 @@ impl Client {
                 b'H' => self.flush_messages().await?,
                 _ => self.sync().await?,
             }
+            if copies && self.turn.as_ref().is_some_and(|turn| turn.waits()) {
+                // While it copies, the server ends the connection on any other message: what
+                // follows is looked at when it is known whether it does.
+                let rest: Vec<&[u8]> = series[at + 1..].iter().map(|frame| &frame.bytes[..]).collect();
+                let input = std::mem::replace(&mut self.wire.input, BytesMut::from(&rest.concat()[..]));
+                self.wire.input.unsplit(input);
+                return self.flush_messages().await;
+            }
         }
         // A long series is worked on as it comes.
         if self.turn.as_ref().is_some_and(|turn| turn.waits() && turn.upstream.wire.output.len() > SERIES) {
             self.flush_messages().await?;
         }
         Ok(())
+    }
+
+    /// Whether an Execute runs a COPY.
+    fn copies(&self, frame: &Frame) -> Result<bool, Stop> {
+        let name = Fields(frame.body()).string()?;
+        Ok(self.portals.get(name).is_some_and(|portal| portal.copies))
     }
 
     /// An error of our own, in its place behind the answers to what came before.
@@ -254,7 +278,7 @@ impl Client {
         let rest = fields.0;
         let name = frame.bytes.slice_ref(name);
         let lexable = statement::lexable(text);
-        let Statement { kind, schema_change, .. } = first_statement(&lexable);
+        let Statement { kind, schema_change, copies, .. } = first_statement(&lexable);
         let ends = matches!(kind, Kind::Commit { .. } | Kind::Rollback { .. } | Kind::RollbackTo(_));
         if self.tx == Tx::Failed && !ends {
             return self.refuse(&aborted()).await;
@@ -287,7 +311,7 @@ impl Client {
         let message = message.freeze();
         turn.send_parse(&message, (!name.is_empty()).then(|| name.clone()), false);
         let shown = lexable.into_owned();
-        let prepared = Prepared { server, kind, shown, schema_change, parse: message };
+        let prepared = Prepared { server, kind, shown, schema_change, copies, parse: message };
         if name.is_empty() {
             turn.unnamed = Some(self.peer.id);
             self.unnamed = Some(prepared);
@@ -334,8 +358,8 @@ impl Client {
             Kind::Set(_) | Kind::Notify(..) => parameters(&bind.rest)?,
             _ => Vec::new(),
         };
-        let Prepared { kind, shown, schema_change, .. } = prepared;
-        self.portals.insert(bind.portal, Portal { server, kind, shown, schema_change, parameters });
+        let Prepared { kind, shown, schema_change, copies, .. } = prepared;
+        self.portals.insert(bind.portal, Portal { server, kind, shown, schema_change, copies, parameters });
         Ok(())
     }
 
@@ -509,7 +533,7 @@ fn first_statement(text: &str) -> Statement {
     if statements.len() == 1 {
         return statements.remove(0);
     }
-    Statement { range: 0..text.len(), kind: Kind::Read, schema_change: false, constant: false }
+    Statement { range: 0..text.len(), kind: Kind::Read, schema_change: false, constant: false, copies: false }
 }
 
 /// A message with other strings at its head.

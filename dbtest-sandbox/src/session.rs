@@ -340,8 +340,9 @@ impl Session {
         if let Poll::Ready(Err(error)) = &polled
             && self.lost.is_none()
         {
-            let Self { running, .. } = self;
-            self.lost = Some(format!("the server's connection broke ({error}) while it ran: {running}"));
+            let said = self.answer.error.as_ref().or(self.answer.own_error.as_ref());
+            let why = said.map_or_else(|| error.to_string(), |said| said.message.clone());
+            self.lost = Some(format!("the server's connection broke ({why}) while it ran: {}", self.running));
         }
         polled
     }

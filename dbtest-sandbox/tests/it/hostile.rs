@@ -484,6 +484,35 @@ fn who_does_not_read_is_not_read_either() {
 }
 
 #[test]
+fn what_has_no_place_in_a_copy_ends_the_copy_and_no_connection_of_the_server() {
+    let mut arena = Arena::open();
+    let copy = run("COPY toys FROM STDIN");
+    for bytes in [
+        [query("COPY toys FROM STDIN"), query("SELECT 1")].concat(),
+        [query("COPY toys FROM STDIN"), run("SELECT 1"), sync()].concat(),
+        [query("COPY toys FROM STDIN"), message(b'd', b"5"), message(b'X', b"")].concat(),
+        [query("COPY toys FROM STDIN"), message(b'F', b"")].concat(),
+        [copy.clone(), run("LOCK TABLE toys"), sync()].concat(),
+        [copy.clone(), copy.clone(), message(b'c', b""), sync()].concat(),
+        [copy.clone(), b"T\0\0".to_vec()].concat(),
+        [copy.clone(), message(b'X', b"")].concat(),
+        [copy, query("SELECT 1")].concat(),
+    ] {
+        for holds in [false, true] {
+            let mut client = arena.client();
+            if holds {
+                client.well("BEGIN; SELECT count(*) FROM toys");
+            }
+            client.send(&bytes);
+            client.end_sending();
+            client.last();
+            arena.works();
+        }
+    }
+    arena.ends_well();
+}
+
+#[test]
 fn two_hundred_connections_at_once_are_served() {
     let mut arena = Arena::open();
     let server = arena.ground.server.clone();
