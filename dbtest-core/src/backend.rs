@@ -4,6 +4,8 @@ use std::fmt;
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
@@ -67,6 +69,12 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
     /// While one is, tokio's paused clock stands still, so that a query takes no virtual time.
     fn watch(_handle: &Self::Handle) -> Option<Watch> {
         None
+    }
+
+    /// The place's URL as this ORM reads it, where that differs from how core writes it. It is
+    /// what [`Place::url`] says from then on, and what the test is shown.
+    fn url(url: &str) -> String {
+        url.to_owned()
     }
 
     /// This ORM's migrations from a folder of files.
@@ -143,9 +151,21 @@ pub struct Place {
     pub sandbox: Option<Sandbox>,
     /// The most connections that a pool may open.
     pub max_connections: u32,
+    /// Set by core when the test is over: see [`is_over`](Place::is_over).
+    pub over: Arc<AtomicBool>,
 }
 
 impl Place {
+    pub(crate) fn new(name: impl Into<String>, url: impl Into<String>, max_connections: u32) -> Self {
+        Self { name: name.into(), url: url.into(), sandbox: None, max_connections, over: Arc::default() }
+    }
+
+    /// The test is over. Asked by a backend whose pools can't be closed, before it opens one more
+    /// connection: a clone of the pool that outlives the test must not reach the next one.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
     /// The place without its password, for messages.
     pub fn shown(&self) -> String {
         crate::url::shown(&self.url)
@@ -167,7 +187,9 @@ pub struct Sandbox {
     pub rollback: String,
     /// Ends the transaction and keeps what it did, for `DBTEST_KEEP=1`.
     pub commit: String,
-    /// The backend must make COMMIT fail by a hook of its driver (SQLite, which has no SQL for it).
+    /// There is no SQL that makes COMMIT fail (SQLite). A backend whose driver has a hook for it
+    /// uses that. Without one a COMMIT is not prevented, but the checks find it, or core does
+    /// where the connection is gone.
     pub refuse_commit: bool,
 }
 
@@ -206,6 +228,9 @@ pub enum Boundary {
     Intact,
     /// Nobody could ask: the only connection was leaked or is broken.
     Unknown,
+    /// Its connection was closed, by the test that owned it or by a pool that threw it away, and
+    /// with it the transaction. Core looks whether anything was committed before.
+    Closed,
     /// A check failed with this error.
     Broken(DbError),
     /// A check returned this row.

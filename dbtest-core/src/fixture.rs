@@ -167,6 +167,21 @@ impl<B: Backend> Fixture<B> {
         self
     }
 
+    /// The blocking twin of [`seed`](Fixture::seed), for drivers without async. The code runs on a
+    /// thread where it may block.
+    #[track_caller]
+    pub fn seed_blocking<F, E>(self, code: F) -> Self
+    where
+        F: Fn(B::Handle) -> Result<(), E> + Send + Sync + 'static,
+        E: std::fmt::Display + Send + 'static,
+    {
+        let code = Arc::new(code);
+        self.seed(move |handle| {
+            let code = Arc::clone(&code);
+            crate::runtime::blocking(move || code(handle))
+        })
+    }
+
     /// The version of the next [`seed`](Fixture::seed): the template is rebuilt when it changes,
     /// and not when the executable does.
     pub fn version(mut self, version: impl Into<String>) -> Self {
@@ -412,7 +427,8 @@ fn fill<B: Backend>(setup: Setup<B>, connect: Connect) -> Fill {
 }
 
 async fn open<B: Backend>(place: &Place) -> Result<B::Handle> {
-    B::open(place).await.map_err(|error| Error::connect(&place.shown(), B::ENGINE, error))
+    let place = Place { url: B::url(&place.url), ..place.clone() };
+    B::open(&place).await.map_err(|error| Error::connect(&place.shown(), B::ENGINE, error))
 }
 
 fn failed(step: &str, error: StepError) -> Error {

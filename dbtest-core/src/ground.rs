@@ -153,8 +153,7 @@ impl Ground {
     /// Runs the setup in an empty place, unless it failed before.
     pub(crate) async fn fill(&self, name: &Name, test: &str) -> Result<()> {
         self.already_failed(test)?;
-        let place =
-            Place { name: name.to_string(), url: self.places.url(name), sandbox: None, max_connections: 2 };
+        let place = Place::new(name.to_string(), self.places.url(name), 2);
         let filled = (self.fill)(place).await;
         if let Err(error) = &filled {
             let _ = self.failed.set((error.clone(), test.to_owned()));

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod backend;
+mod blocking;
 mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -32,18 +33,20 @@ pub use async_trait::async_trait;
 pub use backend::{
     Backend, Boundary, BoxFuture, Check, DbError, End, Finished, Place, Rows, Sandbox, Session, Watch,
 };
+pub use blocking::{BlockingSession, blocking_session};
 pub use config::SETTINGS;
 #[cfg(feature = "conformance")]
 pub use conformance::Probe;
 pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
 pub use fixture::Fixture;
+pub use runtime::blocking;
 pub use server::{Container, Server};
-pub use setup::{Migrations, StepError};
+pub use setup::{Migrations, StepError, executable_identity};
 pub use slot::{Claim, Kept};
 pub use sql::{Statement, statement_at, statements};
 pub use strategy::{
     Context, IsolationStrategy, Lease, Outcome, Promises, SchemaPerWorker, Strategy, TemplateClone,
     TransactionRollback, Truncate,
 };
-pub use test_db::{SANDBOX_WAIT, TestDb};
+pub use test_db::{SANDBOX_LOST, SANDBOX_WAIT, TestDb};

@@ -33,6 +33,23 @@ pub(crate) async fn run<T: Send + 'static>(future: BoxFuture<'static, T>) -> T {
     }
 }
 
+/// Runs work that blocks its thread, such as a call of a driver without async, on a thread of
+/// dbtest's own. Awaiting its end is safe on every runtime, and blocks nobody.
+///
+/// Dropped half-way, the future leaves the work to go on to its end.
+///
+/// # Panics
+/// With the work's own panic.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match RUNTIME.spawn_blocking(work).await {
+        Ok(output) => output,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => panic!("dbtest's runtime ended early: {error}"),
+        },
+    }
+}
+
 /// Starts the future on dbtest's runtime and does not wait for it.
 pub(crate) fn detach<F>(future: F)
 where

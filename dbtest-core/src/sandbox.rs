@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use dbtest_sandbox::{Address, End, Options, Sandbox, Server, Upstream};
+use dbtest_sandbox::{Address, End, Listen, Options, Sandbox, Server, Upstream};
 use url::Url;
 
 use crate::error::{Error, Result};
@@ -22,6 +22,8 @@ pub(crate) struct Guard {
 #[derive(Default)]
 pub(crate) struct Wire {
     open: Option<Sandbox>,
+    /// Where its socket is.
+    folder: Option<tempfile::TempDir>,
     warm: Option<Upstream>,
 }
 
@@ -47,13 +49,26 @@ impl Wire {
             Some(warm) => warm,
             None => Upstream::connect(server.clone()).await.map_err(|error| Error::sandbox(&shown, error))?,
         };
+        // The kind of socket that the server has, so that a query costs about the same.
+        let listen = match &server.address {
+            Address::Tcp(..) => Listen::Loopback,
+            Address::Unix(_) => {
+                // Only this user may enter it.
+                let folder = tempfile::Builder::new().prefix("dbtest-").tempdir();
+                let folder = folder.map_err(|error| Error::sandbox(&shown, error))?;
+                let listen = Listen::Folder(folder.path().to_owned());
+                self.folder = Some(folder);
+                listen
+            }
+        };
         let options = Options {
+            listen,
             guard: guard.refuse.to_owned(),
             allow_commit: guard.allow.to_owned(),
             wait: SANDBOX_WAIT,
-            ..Options::default()
         };
-        let sandbox = Sandbox::open(upstream, options).await.map_err(|error| Error::sandbox(&shown, error))?;
+        let sandbox =
+            Sandbox::open(upstream, options).await.map_err(|error| Error::sandbox(&shown, error))?;
         let address = sandbox.address().clone();
         let inside = inside(url, &server, &address, sandbox.password())?;
         self.open = Some(sandbox);
@@ -65,6 +80,7 @@ impl Wire {
         let sandbox = self.open.take()?;
         let closed = sandbox.close(if keep { End::Commit } else { End::Discard }).await;
         self.warm = closed.upstream;
+        self.folder = None;
         Some(Ended { lost: closed.intact.err().map(|error| error.to_string()) })
     }
 
@@ -86,7 +102,8 @@ fn malformed(url: &str) -> Error {
 /// What the URL says of the server, as libpq reads it.
 fn server(url: &str) -> Result<Server> {
     let parsed = Url::parse(url).map_err(|_| malformed(url))?;
-    let pair = |name: &str| parsed.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+    let pair =
+        |name: &str| parsed.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
     let port = parsed.port().or_else(|| pair("port")?.parse().ok()).unwrap_or(5432);
     let address = match crate::url::socket(&parsed) {
         Some(folder) => Address::Unix(format!("{folder}/.s.PGSQL.{port}").into()),
@@ -115,15 +132,21 @@ fn inside(url: &str, server: &Server, address: &Address, password: &str) -> Resu
         .map(|(name, value)| (name.into_owned(), value.into_owned()))
         .collect();
     inside.set_query(None);
-    let Address::Tcp(host, port) = address else { return Err(malformed(url)) };
+    let (host, port, folder) = match address {
+        Address::Tcp(host, port) => (host.as_str(), Some(*port), None),
+        Address::Unix(socket) => ("localhost", None, socket.parent().and_then(|folder| folder.to_str())),
+    };
     let set = inside.set_host(Some(host)).is_ok()
-        && inside.set_port(Some(*port)).is_ok()
+        && inside.set_port(port).is_ok()
         && inside.set_username(&server.user).is_ok()
         && inside.set_password(Some(password)).is_ok();
     if !set {
         return Err(malformed(url));
     }
     let mut inside = crate::url::with_parameter(inside.as_str(), "sslmode", "disable");
+    if let Some(folder) = folder {
+        inside = crate::url::with_parameter(&inside, "host", folder);
+    }
     for (name, value) in parameters {
         inside = crate::url::with_parameter(&inside, &name, &value);
     }
@@ -147,6 +170,17 @@ mod tests {
         assert_eq!(server.address, Address::Tcp("db".to_owned(), 5433));
         assert_eq!((server.user.as_str(), server.password.as_deref()), ("me", Some("s@t")));
         assert_eq!(inside, "postgres://me:p@127.0.0.1:7/app?sslmode=disable&options=-c%20x%3D1");
+    }
+
+    #[test]
+    fn a_private_socket_is_given() {
+        let url = "postgres://me@localhost:5/app?host=/run/pg";
+        let server = server(url).expect("a server");
+        let address = Address::Unix("/tmp/x/.s.PGSQL.5432".into());
+        assert_eq!(
+            inside(url, &server, &address, "p").expect("a URL"),
+            "postgres://me:p@localhost/app?sslmode=disable&host=/tmp/x"
+        );
     }
 
     #[test]

@@ -19,7 +19,8 @@ pub trait Migrations<B: Backend>: Send + Sync + 'static {
     /// What they are called in messages: a folder, or a type.
     fn name(&self) -> String;
 
-    /// All that shapes the outcome: versions and contents.
+    /// All that shapes the outcome: versions and contents, and [`executable_identity`] where
+    /// that is code.
     fn fingerprint(&self) -> Vec<u8>;
 
     /// The SQL, by name, where there is some to read. Lets dbtest refuse a schema-qualified
@@ -218,9 +219,11 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
         .map_err(|error| Error::system(format!("read the SQL file {}", path.display()), error))
 }
 
-/// What stands for code that has no version: the test executable. Its size and time of change
-/// are read and not its contents, which are too large to hash once per test process.
-fn executable_identity() -> Vec<u8> {
+/// What stands for code that has no version in a [`Migrations::fingerprint`]: the test executable.
+///
+/// Its size and time of change are read and not its contents, which are too large to hash once
+/// per test process.
+pub fn executable_identity() -> Vec<u8> {
     let Ok(path) = std::env::current_exe() else { return std::process::id().to_string().into_bytes() };
     let Ok(meta) = std::fs::metadata(&path) else { return path.display().to_string().into_bytes() };
     let changed = meta

@@ -55,12 +55,7 @@ pub(crate) struct Wanted {
 impl Claim {
     /// Where the test works, with any number of connections and its own transactions.
     pub fn place(&self) -> Place {
-        Place {
-            name: self.name.to_string(),
-            url: self.ground.places.url(&self.name),
-            sandbox: None,
-            max_connections: self.max_connections,
-        }
+        Place::new(self.name.to_string(), self.ground.places.url(&self.name), self.max_connections)
     }
 
     /// The same place, opened inside one transaction that is never committed. On Postgres
@@ -143,6 +138,16 @@ impl Claim {
                 self.retire();
                 Err(error)
             }
+        }
+    }
+
+    /// Whether nothing stayed of a sandbox whose connection was closed before anybody could ask it
+    /// ([`Boundary::Closed`](crate::Boundary::Closed)).
+    pub(crate) async fn left_nothing(&mut self) -> Result<bool> {
+        match &mut self.held {
+            Held::Slot(attached) => attached.left_nothing().await,
+            // Nobody has it after this test.
+            Held::Clone(_) => Ok(true),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A test's database: its handle, its URL, and how it ends.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,10 @@ use crate::{progress, runtime};
 
 /// How long a second user of a sandbox's only connection waits for it, in every adapter.
 pub const SANDBOX_WAIT: Duration = Duration::from_secs(5);
+
+/// How every adapter says that a sandbox's only connection is gone, with all that the test did.
+pub const SANDBOX_LOST: &str =
+    "dbtest: the connection of this test's transaction was closed, and its rows are gone";
 
 /// One test's database.
 ///
@@ -35,6 +40,8 @@ pub(crate) struct Inner<B: Backend> {
     context: Context,
     strategy: Arc<dyn IsolationStrategy>,
     keep: bool,
+    /// The test has a connection of its own, and closes it.
+    given_away: bool,
 }
 
 impl<B: Backend> fmt::Debug for TestDb<B> {
@@ -51,11 +58,19 @@ impl<B: Backend> TestDb<B> {
         context: Context,
         strategy: Arc<dyn IsolationStrategy>,
     ) -> Result<Self> {
-        let place = lease.place.clone();
+        let mut place = lease.place.clone();
+        place.url = B::url(&place.url);
         match B::open(&place).await {
             Ok(handle) => {
-                let inner =
-                    Inner { handle: Some(handle), place, lease: Some(lease), context, strategy, keep: false };
+                let inner = Inner {
+                    handle: Some(handle),
+                    place,
+                    lease: Some(lease),
+                    context,
+                    strategy,
+                    keep: false,
+                    given_away: false,
+                };
                 Ok(Self { inner: Some(inner), home: None })
             }
             Err(error) => {
@@ -112,6 +127,17 @@ impl<B: Backend> TestDb<B> {
         self.inner.as_mut()?.handle.take()
     }
 
+    /// For adapters whose connections a test may own: drops the handle and returns the place, in
+    /// which the test then has one connection of its own. In a sandbox that connection begins it;
+    /// nobody ends it, and closing the connection rolls it back.
+    pub fn give_away(&mut self) -> Place {
+        if let Some(inner) = &mut self.inner {
+            inner.handle = None;
+            inner.given_away = true;
+        }
+        self.inner().place.clone()
+    }
+
     /// The URL of this database, with its password, for a process that the test starts. It ends
     /// with the test. Under the strategy `rollback` it leads to the test's sandbox on Postgres,
     /// so that the process shares the test's rows; on MySQL and SQLite it shows the baseline.
@@ -123,7 +149,7 @@ impl<B: Backend> TestDb<B> {
     /// test did is not seen there.
     pub fn database_url(&self) -> String {
         let inner = self.inner();
-        inner.lease.as_ref().map_or_else(|| inner.place.url.clone(), |lease| lease.claim.place().url)
+        inner.lease.as_ref().map_or_else(|| inner.place.url.clone(), |lease| B::url(&lease.claim.place().url))
     }
 
     /// The name of the database, schema or file.
@@ -214,8 +240,10 @@ impl<B: Backend> Inner<B> {
         let keep = self.keep || config.keep;
         let sandboxed = self.place.sandbox.is_some();
         let end = if keep && sandboxed { End::Commit } else { End::Discard };
+        self.place.over.store(true, Ordering::SeqCst);
         let finished = match self.handle.take() {
             Some(handle) => B::finish(handle, &self.place, end).await,
+            None if sandboxed && self.given_away => Finished { boundary: Boundary::Closed, leaked: 0 },
             // Taken: nobody can say how its transaction ended.
             None if sandboxed => Finished { boundary: Boundary::Unknown, leaked: 0 },
             None => Finished::default(),
@@ -274,6 +302,7 @@ impl<B: Backend> Inner<B> {
 /// seen here, so a test that failed after as long as the timeout is told too.
 fn starved<B: Backend>(ended: &Ended) -> bool {
     match &ended.message {
+        Some(message) if message.contains(SANDBOX_LOST) => false,
         Some(message) => B::POOL_TIMEOUT.iter().any(|words| message.contains(words)),
         None => !B::POOL_TIMEOUT.is_empty() && ended.took >= SANDBOX_WAIT,
     }

@@ -31,7 +31,7 @@ pub(crate) fn shown(url: &str) -> String {
 pub(crate) fn socket(url: &Url) -> Option<String> {
     let parameter = url
         .query_pairs()
-        .find(|(key, value)| (key == "host" || key == "socket") && value.starts_with('/'))
+        .find(|(key, value)| ["host", "socket", "unix_socket"].contains(&&**key) && value.starts_with('/'))
         .map(|(_, value)| value.into_owned());
     parameter.or_else(|| {
         let host = url.host_str()?.replace("%2F", "/").replace("%2f", "/");

@@ -17,31 +17,42 @@ const DRIVERS: &[&str] = &[
     "mysqlclient-sys",
 ];
 
-#[test]
-fn core_depends_on_no_orm_and_no_driver() {
+/// The names of all crates that a crate of ours needs, with what it is itself.
+fn tree(package: &str, edges: &str) -> Vec<String> {
     let tree = Command::new(env!("CARGO"))
-        .args([
-            "tree",
-            "--offline",
-            "-p",
-            "dbtest-core",
-            "--all-features",
-            "--prefix",
-            "none",
-            "--format",
-            "{p}",
-        ])
-        .args(["--edges", "normal,build,dev"])
+        .args(["tree", "--offline", "-p", package, "--all-features", "--edges", edges])
+        .args(["--prefix", "none", "--format", "{p}"])
         .output()
         .expect("cargo tree");
     assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
     let tree = String::from_utf8(tree.stdout).expect("text");
-    assert!(tree.contains("dbtest-core"), "the tree is read wrongly: {tree}");
-    for line in tree.lines() {
-        let name = line.split(' ').next().unwrap_or_default();
-        let driver =
-            DRIVERS.iter().find(|driver| name == **driver || name.starts_with(&format!("{driver}-")));
-        assert_eq!(driver, None, "dbtest-core depends on {line}");
+    let names: Vec<_> = tree.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect();
+    assert!(names.iter().any(|name| name == package), "the tree is read wrongly: {tree}");
+    names
+}
+
+fn is_of(name: &str, family: &str) -> bool {
+    name.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+#[test]
+fn core_depends_on_no_orm_and_no_driver() {
+    for name in tree("dbtest-core", "normal,build,dev") {
+        let driver = DRIVERS.iter().find(|driver| is_of(&name, driver));
+        assert_eq!(driver, None, "dbtest-core depends on {name}");
+    }
+}
+
+#[test]
+fn a_user_of_one_adapter_gets_no_other_orm() {
+    // SeaORM stands on sqlx, so its adapter may.
+    let others: [(&str, &[&str]); 2] =
+        [("dbtest-sqlx", &["sea-orm", "diesel"]), ("dbtest-seaorm", &["diesel"])];
+    for (adapter, others) in others {
+        for name in tree(adapter, "normal,build") {
+            let other = others.iter().find(|other| is_of(&name, other));
+            assert_eq!(other, None, "{adapter} depends on {name}");
+        }
     }
 }
 

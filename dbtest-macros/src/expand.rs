@@ -14,8 +14,16 @@ use crate::args::{DatabaseArgs, Given, Migrations, Runtime, Strategy, TestArgs};
 /// The tuples of databases that the runner takes.
 const MOST_DATABASES: usize = 4;
 
-/// Expands the attribute; `adapter` is the crate whose name the user wrote.
-pub(crate) fn test(adapter: &Path, args: TokenStream, item: TokenStream) -> TokenStream {
+/// The crate whose attribute the user wrote.
+pub(crate) struct Adapter {
+    pub(crate) path: Path,
+    /// Its connections are of one type on every engine, and its migrators of any type: rustc
+    /// infers the backend from the argument or the fixture, and a migrator is wrapped.
+    pub(crate) one_handle: bool,
+}
+
+/// Expands the attribute.
+pub(crate) fn test(adapter: &Adapter, args: TokenStream, item: TokenStream) -> TokenStream {
     let function = match syn::parse2::<Function>(item.clone()) {
         Ok(function) => function,
         Err(error) => return with_error(&error, item),
@@ -29,9 +37,10 @@ fn with_error(error: &Error, item: TokenStream) -> TokenStream {
     quote!(#error #item)
 }
 
-fn expand(adapter: &Path, args: TokenStream, function: &Function) -> Result<TokenStream> {
+fn expand(adapter: &Adapter, args: TokenStream, function: &Function) -> Result<TokenStream> {
     let args: TestArgs = syn::parse2(args)?;
-    let adapter = args.adapter.as_ref().map_or(adapter, |given| &given.value);
+    let one_handle = adapter.one_handle;
+    let adapter = args.adapter.as_ref().map_or(&adapter.path, |given| &given.value);
     function.check(adapter)?;
     let databases = function.databases()?;
 
@@ -43,7 +52,7 @@ fn expand(adapter: &Path, args: TokenStream, function: &Function) -> Result<Toke
         test.extend(quote!(.should_panic()));
     }
     let fixtures: Vec<_> =
-        databases.iter().map(|database| database.fixture(adapter, &args.database)).collect();
+        databases.iter().map(|database| database.fixture(adapter, one_handle, &args.database)).collect();
     let patterns = databases.iter().map(Database::pattern);
     let types = databases.iter().map(|database| &database.ty);
     let values = databases.iter().map(Database::value);
@@ -71,7 +80,8 @@ fn expand(adapter: &Path, args: TokenStream, function: &Function) -> Result<Toke
     let given: Vec<_> = (0..databases.len()).map(|at| format_ident!("database_{at}")).collect();
     let made = databases.iter().zip(&given).map(|(database, given)| {
         let (ty, path) = (&database.ty, respan(adapter, database.ty.span()));
-        quote_spanned!(ty.span()=> <#ty as #path::FromTestDb>::from_test_db(#given).await?)
+        let backend = one_handle.then(|| quote!(<_>));
+        quote_spanned!(ty.span()=> <#ty as #path::FromTestDb #backend>::from_test_db(#given).await?)
     });
     let arguments = quote!(async |(#(#given,)*)| ::core::result::Result::Ok((#(#made,)*)));
     let call = quote_spanned!(here=> #path::runner::#method(#test, (#(#fixtures,)*), #arguments, #body));
@@ -264,11 +274,15 @@ impl Database {
     }
 
     /// The builder that says what the test wants of this database.
-    fn fixture(&self, adapter: &Path, test: &DatabaseArgs) -> TokenStream {
+    fn fixture(&self, adapter: &Path, one_handle: bool, test: &DatabaseArgs) -> TokenStream {
         let args = self.args.clone().or(test);
         let ty = &self.ty;
         let here = respan(adapter, ty.span());
-        let fixture = quote_spanned!(ty.span()=> #here::Fixture::<<#ty as #here::FromTestDb>::Backend>);
+        let fixture = if one_handle {
+            quote_spanned!(ty.span()=> #here::Fixture::<_>)
+        } else {
+            quote_spanned!(ty.span()=> #here::Fixture::<<#ty as #here::FromTestDb>::Backend>)
+        };
         let base = match &args.fixture {
             Some(Given { value, .. }) => {
                 let builder = &self.name;
@@ -280,7 +294,11 @@ impl Database {
         let migrations = match args.migrations.map(|given| given.value) {
             Some(Migrations::Folder(folder)) => Some(quote!(.migrations_dir(#folder))),
             Some(Migrations::Value(value)) => {
-                let value = quote_spanned!(value.span()=> &#value);
+                let value = if one_handle {
+                    quote_spanned!(value.span()=> #here::migrator(#value))
+                } else {
+                    quote_spanned!(value.span()=> &#value)
+                };
                 Some(quote!(.migrations(#value)))
             }
             Some(Migrations::Nothing) => Some(quote!(.empty())),

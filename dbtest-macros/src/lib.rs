@@ -56,5 +56,52 @@ use proc_macro::TokenStream;
 /// Other attributes (`#[should_panic]`, `#[ignore]`, `#[cfg(…)]`) work as on any test.
 #[proc_macro_attribute]
 pub fn test_sqlx(args: TokenStream, item: TokenStream) -> TokenStream {
-    expand::test(&syn::parse_quote!(::dbtest_sqlx), args.into(), item.into()).into()
+    let adapter = expand::Adapter { path: syn::parse_quote!(::dbtest_sqlx), one_handle: false };
+    expand::test(&adapter, args.into(), item.into()).into()
+}
+
+/// Gives a test its own clean database: `#[dbtest_seaorm::test]`.
+///
+/// It takes what `#[dbtest_sqlx::test]` takes, word for word: see `test_sqlx` in this crate. Two
+/// things are SeaORM's own.
+///
+/// - A `DatabaseConnection` is the same type on every engine. Take `Db<SeaOrmPostgres>`, or a
+///   plain `DatabaseConnection` where the `fixture` says the backend, or where the adapter has
+///   the feature of one engine only.
+/// - `migrations = path::to::Migrator` names a `MigratorTrait`.
+///
+/// ```text
+/// #[dbtest_seaorm::test(migrations = Migrator)]
+/// async fn a_user_has_a_name(Db(db): Db<SeaOrmPostgres>) -> Result<(), DbErr> { … }
+/// ```
+#[proc_macro_attribute]
+pub fn test_seaorm(args: TokenStream, item: TokenStream) -> TokenStream {
+    let adapter = expand::Adapter { path: syn::parse_quote!(::dbtest_seaorm), one_handle: true };
+    expand::test(&adapter, args.into(), item.into()).into()
+}
+
+/// The attribute of `dbtest-sqlx` for [Diesel](https://docs.rs/diesel): `#[dbtest_diesel::test]`,
+/// with the same words.
+///
+/// ```text
+/// #[dbtest_diesel::test(seeds("users.sql"))]
+/// fn a_user_has_a_name(connection: &mut PgConnection) -> QueryResult<()> { … }
+/// ```
+#[proc_macro_attribute]
+pub fn test_diesel(args: TokenStream, item: TokenStream) -> TokenStream {
+    let adapter = expand::Adapter { path: syn::parse_quote!(::dbtest_diesel), one_handle: false };
+    expand::test(&adapter, args.into(), item.into()).into()
+}
+
+/// The same for [diesel-async](https://docs.rs/diesel-async): `#[dbtest_diesel::asynchronous::test]`.
+///
+/// ```text
+/// #[dbtest_diesel::asynchronous::test(seeds("users.sql"))]
+/// async fn a_user_has_a_name(pool: Pool<AsyncPgConnection>) -> QueryResult<()> { … }
+/// ```
+#[proc_macro_attribute]
+pub fn test_diesel_async(args: TokenStream, item: TokenStream) -> TokenStream {
+    let adapter =
+        expand::Adapter { path: syn::parse_quote!(::dbtest_diesel::asynchronous), one_handle: false };
+    expand::test(&adapter, args.into(), item.into()).into()
 }

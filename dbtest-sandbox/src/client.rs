@@ -26,6 +26,9 @@ use crate::wire::{Frame, Malformed, Stream, Wire, frame_length, take_frame};
 /// How much of a client's input is read ahead while its statement runs.
 const AHEAD: usize = 256 * 1024;
 
+/// So much of a result goes to the client in one piece, if it comes quickly.
+const PIECE: usize = 32 * 1024;
+
 /// How much may wait for a client before it is asked for more.
 const MOST_UNREAD: usize = 256 * 1024;
 
@@ -100,8 +103,8 @@ pub(crate) struct Client {
     pub(crate) read_only: bool,
     /// After an error everything up to Sync is dropped.
     pub(crate) skip: bool,
-    pub(crate) statements: BTreeMap<Bytes, Prepared>,
-    pub(crate) unnamed: Option<Prepared>,
+    pub(crate) statements: BTreeMap<Bytes, Arc<Prepared>>,
+    pub(crate) unnamed: Option<Arc<Prepared>>,
     pub(crate) portals: BTreeMap<Bytes, Portal>,
     pub(crate) settings: Settings,
     /// What the transaction's commit has to do.
@@ -477,8 +480,7 @@ impl Client {
         let mut look = Look::default();
         let Self { turn, wire, peer, gone, ended, cancelling, tx, shared, settings, borrowed, .. } = self;
         let Some(turn) = turn else { return Ok(()) };
-        let mut stopped = false;
-        let mut idle = false;
+        let (mut stopped, mut cancelled, mut idle) = (false, false, false);
         let mut again = None;
         let mut copy_failed = false;
         loop {
@@ -495,7 +497,9 @@ impl Client {
                             wire.output.clear();
                             continue;
                         }
-                    } else if !turn.may_retry || wire.output.len() > AHEAD {
+                    } else if wire.output.len() > AHEAD
+                        || !(turn.may_retry || look.looks() && wire.output.len() < PIECE)
+                    {
                         // From here on the client has seen some of it.
                         turn.may_retry = false;
                         let before = wire.output.len();
@@ -540,12 +544,16 @@ impl Client {
                 // Whoever leaves an open transaction behind wants nothing of it done.
                 let leaves = (*gone || (*ended && wire.input.is_empty())) && *tx != Tx::Idle;
                 let insists = leaves || stopped;
-                if (insists || peer.cancelled()) && cancelling.is_none() {
+                cancelled |= peer.cancelled();
+                // Never our own statements: a savepoint would be missing.
+                let works = turn.works_for_client();
+                if (insists || cancelled) && works && cancelling.is_none() {
+                    cancelled = false;
                     *cancelling = Some(sandbox::cancel(turn));
                 }
                 // The server forgets a request that comes before the statement does.
                 while insists && again.get_or_insert_with(pause).as_mut().poll(cx).is_ready() {
-                    if cancelling.as_ref().is_none_or(JoinHandle::is_finished) {
+                    if works && cancelling.as_ref().is_none_or(JoinHandle::is_finished) {
                         *cancelling = Some(sandbox::cancel(turn));
                     }
                     again = None;

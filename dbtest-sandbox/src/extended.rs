@@ -1,5 +1,7 @@
 //! The extended protocol: statements and portals by name, and series of messages up to Sync.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::client::{Client, Stop, Tx, Went, aborted};
@@ -13,13 +15,14 @@ use crate::wire::{Fields, Frame, Malformed, take_frame};
 const SERIES: usize = 256 * 1024;
 
 /// A prepared statement of a client.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Prepared {
     /// Its name on the server; empty for the unnamed one.
     pub(crate) server: String,
     kind: Kind,
     shown: String,
     schema_change: bool,
+    constant: bool,
     copies: bool,
     /// The Parse message, for when another client's unnamed statement took its place.
     parse: Bytes,
@@ -28,14 +31,15 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// One that PREPARE made.
     pub(crate) fn sql(server: String) -> Self {
-        Self {
-            server,
-            kind: Kind::Write,
-            shown: String::new(),
-            schema_change: false,
-            copies: false,
-            parse: Bytes::new(),
-        }
+        let (shown, parse) = (String::new(), Bytes::new());
+        Self { server, kind: Kind::Write, shown, schema_change: false, constant: false, copies: false, parse }
+    }
+}
+
+impl Prepared {
+    /// Whether it means something else inside one long transaction.
+    fn special(&self) -> bool {
+        !matches!(self.kind, Kind::Read | Kind::Write | Kind::Execute(..))
     }
 }
 
@@ -44,10 +48,7 @@ impl Prepared {
 pub(crate) struct Portal {
     /// Its name on the server; empty for the unnamed one.
     pub(crate) server: String,
-    kind: Kind,
-    shown: String,
-    schema_change: bool,
-    copies: bool,
+    prepared: Arc<Prepared>,
     parameters: Vec<Option<String>>,
 }
 
@@ -94,7 +95,7 @@ impl Client {
         }
         // It may turn out to write: then everything is forgotten and done again.
         let mark = self.wire.output.len();
-        let before = (self.statements.clone(), self.unnamed.clone(), self.portals.clone());
+        let unnamed = self.unnamed.clone();
         if self.enter(want, shown_of(&series)).await? == Went::Well
             && let Some(turn) = &mut self.turn
         {
@@ -107,7 +108,12 @@ impl Client {
         {
             turn.undo();
             turn.unnamed = None;
-            (self.statements, self.unnamed, self.portals) = before;
+            // Outside a transaction there were no portals before.
+            self.portals.clear();
+            self.unnamed = unnamed;
+            for frame in series.iter().filter(|frame| frame.tag() == b'P') {
+                self.statements.remove(Fields(frame.body()).string()?);
+            }
             self.entered = false;
             self.skip = false;
             self.wire.output.truncate(mark);
@@ -168,7 +174,7 @@ impl Client {
                     fields.string()?;
                     let name = fields.string()?;
                     if let Some(prepared) = self.statements.get(name) {
-                        constant = first_statement(&prepared.shown).constant;
+                        constant = prepared.constant;
                     }
                 }
                 b'E' if !constant => return Ok(false),
@@ -212,7 +218,7 @@ impl Client {
     /// Whether an Execute runs a COPY.
     fn copies(&self, frame: &Frame) -> Result<bool, Stop> {
         let name = Fields(frame.body()).string()?;
-        Ok(self.portals.get(name).is_some_and(|portal| portal.copies))
+        Ok(self.portals.get(name).is_some_and(|portal| portal.prepared.copies))
     }
 
     /// An error of our own, in its place behind the answers to what came before.
@@ -226,7 +232,7 @@ impl Client {
 
     /// Waits until the server has answered all so far. `Wrong` if something failed: the client
     /// knows, and everything up to its Sync is dropped.
-    async fn synchronize(&mut self) -> Result<Went, Stop> {
+    pub(crate) async fn synchronize(&mut self) -> Result<Went, Stop> {
         let Some(turn) = &mut self.turn else { return Ok(Went::Well) };
         if !turn.unsynced && !turn.waits() {
             return Ok(Went::Well);
@@ -278,7 +284,7 @@ impl Client {
         let rest = fields.0;
         let name = frame.bytes.slice_ref(name);
         let lexable = statement::lexable(text);
-        let Statement { kind, schema_change, copies, .. } = first_statement(&lexable);
+        let Statement { kind, schema_change, constant, copies, .. } = first_statement(&lexable);
         let ends = matches!(kind, Kind::Commit { .. } | Kind::Rollback { .. } | Kind::RollbackTo(_));
         if self.tx == Tx::Failed && !ends {
             return self.refuse(&aborted()).await;
@@ -311,7 +317,8 @@ impl Client {
         let message = message.freeze();
         turn.send_parse(&message, (!name.is_empty()).then(|| name.clone()), false);
         let shown = lexable.into_owned();
-        let prepared = Prepared { server, kind, shown, schema_change, copies, parse: message };
+        let prepared = Prepared { server, kind, shown, schema_change, constant, copies, parse: message };
+        let prepared = Arc::new(prepared);
         if name.is_empty() {
             turn.unnamed = Some(self.peer.id);
             self.unnamed = Some(prepared);
@@ -348,8 +355,9 @@ impl Client {
             turn.send_parse(&prepared.parse, None, true);
             turn.unnamed = Some(id);
         }
-        // The unnamed portal of a borrowed turn is its owner's.
-        let unnamed = bind.portal.is_empty() && !self.borrowed;
+        // The unnamed portal of a borrowed turn is its owner's, and a query of our own would end it
+        // before a statement that needs one has run.
+        let unnamed = bind.portal.is_empty() && !self.borrowed && !prepared.special();
         let server = if unnamed { String::new() } else { turn.name() };
         let mut message = BytesMut::new();
         rename(&mut message, b'B', &[server.as_bytes(), prepared.server.as_bytes()], &bind.rest);
@@ -358,8 +366,11 @@ impl Client {
             Kind::Set(_) | Kind::Notify(..) => parameters(&bind.rest)?,
             _ => Vec::new(),
         };
-        let Prepared { kind, shown, schema_change, copies, .. } = prepared;
-        self.portals.insert(bind.portal, Portal { server, kind, shown, schema_change, copies, parameters });
+        if let Some(old) = self.portals.insert(bind.portal, Portal { server, prepared, parameters })
+            && !old.server.is_empty()
+        {
+            turn.send_close(b'P', &old.server, true);
+        }
         Ok(())
     }
 
@@ -409,16 +420,16 @@ impl Client {
         let Some(portal) = self.portals.get(name).cloned() else {
             return self.refuse(&no_portal(name)).await;
         };
-        let special = !matches!(portal.kind, Kind::Read | Kind::Write | Kind::Execute(..));
-        if !special {
+        let prepared = &portal.prepared;
+        if !prepared.special() {
             if self.tx == Tx::Failed {
                 return self.refuse(&aborted()).await;
             }
-            if self.enter_series(want, &portal.shown).await? == Went::Wrong {
+            if self.enter_series(want, &prepared.shown).await? == Went::Wrong {
                 return Ok(());
             }
             if let Some(turn) = &mut self.turn {
-                if portal.schema_change {
+                if prepared.schema_change {
                     turn.schema_changed();
                 }
                 turn.send_execute(&portal.server, rows);
@@ -428,20 +439,20 @@ impl Client {
         if self.synchronize().await? == Went::Wrong {
             return Ok(());
         }
-        match self.before(&portal.kind, &portal.shown, &portal.parameters).await? {
+        match self.before(&prepared.kind, &prepared.shown, &portal.parameters).await? {
             Before::Replied(Went::Well) => {}
             Before::Replied(Went::Wrong) => self.skip = true,
             Before::Run(want, rewritten) => {
-                if self.enter_series(want, &portal.shown).await? == Went::Wrong {
+                if self.enter_series(want, &prepared.shown).await? == Went::Wrong {
                     return Ok(());
                 }
                 let Some(turn) = &mut self.turn else { return Ok(()) };
                 turn.start();
                 match rewritten {
                     // PREPARE got its name just now: it runs as a query of its own.
-                    Some((range, server)) if matches!(portal.kind, Kind::Prepare(..)) => {
-                        let text =
-                            [&portal.shown[..range.start], &server, &portal.shown[range.end..]].concat();
+                    Some((range, server)) if matches!(prepared.kind, Kind::Prepare(..)) => {
+                        let shown = &prepared.shown;
+                        let text = [&shown[..range.start], &server, &shown[range.end..]].concat();
                         let mut message = BytesMut::new();
                         crate::session::query(&text, &mut message);
                         turn.send_query(&message);
@@ -453,7 +464,7 @@ impl Client {
                 }
                 self.pump().await?;
                 if self.answered() == Went::Well {
-                    self.after(&portal.kind, &portal.parameters).await?;
+                    self.after(&prepared.kind, &portal.parameters).await?;
                 }
             }
         }
@@ -467,7 +478,7 @@ impl Client {
                 self.unnamed = None;
                 None
             }
-            b'S' => self.statements.remove(name).map(|prepared| prepared.server),
+            b'S' => self.statements.remove(name).map(|prepared| prepared.server.clone()),
             _ => self.portals.remove(name).map(|portal| portal.server),
         };
         let server = server.filter(|server| !server.is_empty());

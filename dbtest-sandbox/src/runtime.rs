@@ -61,6 +61,11 @@ pub(crate) struct Look {
 }
 
 impl Look {
+    /// Whether the thread still looks.
+    pub(crate) fn looks(&self) -> bool {
+        !self.given_up
+    }
+
     /// Called when nothing is there: asks to be polled again at once, or to sleep.
     pub(crate) fn again(&mut self, cx: &mut Context<'_>) {
         if self.given_up {

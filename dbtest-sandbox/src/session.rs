@@ -244,6 +244,8 @@ impl Session {
 
     pub(crate) fn send_own(&mut self, sql: &str) {
         query(sql, &mut self.upstream.wire.output);
+        // A query ends the unnamed statement.
+        self.unnamed = None;
         self.replies.push_back(Reply { what: What::Query, own: true });
     }
 
@@ -280,6 +282,7 @@ impl Session {
 
     /// Sends a client's Query or FunctionCall as it is.
     pub(crate) fn send_query(&mut self, frame: &[u8]) {
+        self.unnamed = None;
         self.push(frame, What::Query, false);
     }
 
@@ -326,6 +329,12 @@ impl Session {
         self.upstream.wire.output.extend_from_slice(frame);
         self.unsynced |= what != What::Query;
         self.replies.push_back(Reply { what, own });
+    }
+
+    /// Whether the server is at work for the client, and not for us: our own statements before
+    /// the client's have been answered.
+    pub(crate) fn works_for_client(&self) -> bool {
+        self.replies.front().is_some_and(|reply| !reply.own)
     }
 
     /// Whether the server has not yet answered all.

@@ -2,6 +2,7 @@
 //! after them, or in their place. The same for both protocols.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -89,7 +90,7 @@ impl Client {
                 let Some(turn) = &mut self.turn else { return Ok(Before::Replied(Went::Wrong)) };
                 let server = turn.name();
                 let key = Bytes::copy_from_slice(name.as_bytes());
-                self.statements.insert(key, Prepared::sql(server.clone()));
+                self.statements.insert(key, Arc::new(Prepared::sql(server.clone())));
                 return Ok(Before::Run(Want::Write, Some((range.clone(), server))));
             }
             Kind::Execute(range, name) | Kind::Deallocate(Some((range, name))) => {

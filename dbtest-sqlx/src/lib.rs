@@ -34,6 +34,8 @@ mod guide {
     mod readme {}
     #[doc = include_str!("../../docs/src/strategies.md")]
     mod strategies {}
+    #[doc = include_str!("../../docs/src/sandbox.md")]
+    mod sandbox {}
     #[doc = include_str!("../../docs/src/servers.md")]
     mod servers {}
     #[doc = include_str!("../../docs/src/settings.md")]

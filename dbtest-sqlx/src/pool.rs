@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dbtest_core::{Boundary, Check, DbError, End, Finished, Place, SANDBOX_WAIT, Sandbox, Watch};
+use dbtest_core::{
+    Boundary, Check, DbError, End, Finished, Place, SANDBOX_LOST, SANDBOX_WAIT, Sandbox, Watch,
+};
 use sqlx::pool::PoolOptions;
 use sqlx::{AssertSqlSafe, ColumnIndex, Connection, Database, Decode, Executor, Pool};
 
@@ -46,9 +48,7 @@ where
             Box::pin(async move {
                 if opened.swap(true, Ordering::SeqCst) {
                     // A second one would begin an empty transaction, and the test's rows were gone.
-                    return Err(sqlx::Error::Configuration(
-                        "dbtest: the connection of this test's transaction was closed".into(),
-                    ));
+                    return Err(sqlx::Error::Configuration(SANDBOX_LOST.into()));
                 }
                 guard(connection, &sandbox).await?;
                 if !sandbox.before.is_empty() {
@@ -92,7 +92,8 @@ where
             }
             _ if pool.size() == 0 => Boundary::Broken(DbError::connection(
                 None,
-                "the application closed the only connection, and the transaction with it",
+                "the only connection was closed, and the transaction with it: by the application, or by the driver \
+                 when a BEGIN with options or a ROLLBACK of it failed",
             )),
             _ => Boundary::Unknown,
         };

@@ -151,6 +151,20 @@ const CONTAINERS: [(Engine, &str); 4] = [
     (Engine::MySql, "mariadb:11.8"),
 ];
 
+/// The legs that run every adapter: each engine under cargo test, and two of them under nextest. The others
+/// run the adapter for sqlx alone: what they add is a server, and that is core's affair.
+const ALL_ADAPTERS: [&str; 5] =
+    ["sqlite", "postgres:18", "mariadb:11.8", "sqlite/nextest", "postgres-installed/nextest"];
+
+/// The integration tests of the adapters; sqlx's first.
+const ADAPTERS: [&str; 4] = ["it", "seaorm", "diesel", "diesel_async"];
+
+/// The arguments that select the tests of a server leg.
+fn tests(leg: &str) -> Vec<String> {
+    let adapters = if ALL_ADAPTERS.contains(&leg) { &ADAPTERS[..] } else { &ADAPTERS[..1] };
+    adapters.iter().flat_map(|name| ["--test".to_owned(), (*name).to_owned()]).collect()
+}
+
 /// Every leg that was asked for, in the order of the run. `urls` says for which engines the environment names
 /// a server.
 ///
@@ -182,7 +196,8 @@ pub(crate) fn legs(members: &Members, urls: &[Engine], only: &[String]) -> Vec<L
         let filter = format!("{}::", engine.word());
         let env = environment(engine, server);
         let on = On { engine, server, runner: Runner::CargoTest };
-        let command = [words("test --no-fail-fast"), ours(), words("--test it --"), vec![filter.clone()]];
+        let filters = vec!["--".to_owned(), filter.clone()];
+        let command = [words("test --no-fail-fast"), ours(), tests(&name), filters];
         legs.push(Leg {
             name: name.clone(),
             kind: Kind::Conformance(on),
@@ -192,8 +207,9 @@ pub(crate) fn legs(members: &Members, urls: &[Engine], only: &[String]) -> Vec<L
         let on = On { runner: Runner::Nextest, ..on };
         let show = words("--profile ci --status-level all --final-status-level none");
         let filter = vec!["-E".to_owned(), format!("test({filter})")];
-        let command = [words("nextest run"), ours(), words("--test it"), show, filter].concat();
-        legs.push(Leg { name: format!("{name}/nextest"), kind: Kind::Conformance(on), command, env });
+        let name = format!("{name}/nextest");
+        let command = [words("nextest run"), ours(), tests(&name), show, filter].concat();
+        legs.push(Leg { name, kind: Kind::Conformance(on), command, env });
     }
     let engines = [Engine::Sqlite, Engine::Postgres, Engine::MySql];
     let others = engines.iter().flat_map(|engine| ["--skip".to_owned(), format!("{}::", engine.word())]);

@@ -178,6 +178,8 @@ macro_rules! __dbtest_cases {
                 "A schema change in a sandbox is rolled back with it, or refused.";
             boundary an_open_transaction_of_a_test_does_not_reach_the_next
                 "A transaction that a test leaves open neither reaches nor blocks the next test.";
+            boundary a_lost_server_connection_is_blamed_on_its_test_or_replaced
+                "A test that ends its own server connection gets another, or is blamed where its rows were on it.";
             crash a_panic_cleans_up
                 "A panic comes out of the runner as it was, and the next test is clean.";
             crash an_early_return_cleans_up

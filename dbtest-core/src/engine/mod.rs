@@ -169,6 +169,12 @@ pub(crate) trait Attached: Send + fmt::Debug {
     /// back to its baseline.
     async fn settle(&mut self, how: Settle) -> Result<Settled>;
 
+    /// Whether nothing stayed of a sandbox whose connection was closed before anybody could ask
+    /// it. Where the sandbox makes COMMIT fail, nothing can.
+    async fn left_nothing(&mut self) -> Result<bool> {
+        Ok(true)
+    }
+
     /// Ends the lease.
     async fn detach(self: Box<Self>);
 }

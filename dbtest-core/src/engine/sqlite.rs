@@ -304,8 +304,7 @@ impl Places for Files {
             "use the ORM's own transactions, or the strategy \"truncate\" or \"template\" for this test";
         let lost = error.message.contains("no such savepoint") || error.message.contains("no transaction");
         let why = if lost {
-            "it was ended by a COMMIT or ROLLBACK that was not the ORM's own; nothing was committed, and what \
-             came after ran without it"
+            "it was ended by a COMMIT or ROLLBACK that was not the ORM's own; what came after ran without it"
                 .to_owned()
         } else {
             error.message.clone()
@@ -393,6 +392,11 @@ impl Attached for Slot {
             self.copy_anew().await?;
         }
         Ok(Settled::Clean)
+    }
+
+    async fn left_nothing(&mut self) -> Result<bool> {
+        let now = self.data_version().await?;
+        Ok(self.version.is_some() && self.version == now)
     }
 
     async fn detach(self: Box<Self>) {

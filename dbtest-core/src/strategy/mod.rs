@@ -15,7 +15,7 @@ pub use schema::SchemaPerWorker;
 pub use template::TemplateClone;
 pub use truncate::Truncate;
 
-use crate::backend::{Finished, Place};
+use crate::backend::{Boundary, Finished, Place};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::ground::Ground;
@@ -163,15 +163,25 @@ impl Context {
         self.ground.own_place(self.wanted, &self.test).await
     }
 
-    /// Why the boundary's check failed, and the next step, as this engine says it.
-    pub fn boundary(&self, place: &Place, outcome: &Outcome) -> Result<()> {
-        use crate::backend::Boundary;
-        let broken = |why: &str, next: &str| Err(Error::boundary(&self.test, &place.name, why, next));
+    /// Whether the test kept within its sandbox. Ask before the claim's place is put back.
+    ///
+    /// # Errors
+    /// It did not: why the boundary's check failed, and the next step, as this engine says it.
+    pub async fn boundary(&self, claim: &mut Claim, outcome: &Outcome) -> Result<()> {
+        let name = claim.place().name;
+        let broken = |why: &str, next: &str| Err(Error::boundary(&self.test, &name, why, next));
         match &outcome.finished.boundary {
             Boundary::Intact => Ok(()),
+            // A failed test may well have failed because of it: news only for one that passed.
+            Boundary::Unknown if !outcome.passed => Ok(()),
             Boundary::Unknown => broken(
                 "its only connection was not given back, so nobody could ask whether the transaction is intact",
                 "give every connection back before the test ends, or use the strategy \"truncate\"",
+            ),
+            Boundary::Closed if claim.left_nothing().await? => Ok(()),
+            Boundary::Closed => broken(
+                "its connection was closed, but something had been committed by a COMMIT that was not the ORM's own",
+                "use the ORM's own transactions, or the strategy \"truncate\" or \"template\" for this test",
             ),
             Boundary::Violated(row) => broken(
                 &format!("a constraint that is checked at COMMIT does not hold: {row}"),

@@ -50,7 +50,7 @@ impl IsolationStrategy for TransactionRollback {
     }
 
     async fn release(&self, context: &Context, lease: Lease, outcome: &Outcome) -> Result<Option<Kept>> {
-        let Lease { place, mut claim } = lease;
+        let mut claim = lease.claim;
         let mut outcome = outcome.clone();
         if let Some(boundary) = claim.end_sandbox(outcome.keep).await {
             outcome.committed = outcome.keep && boundary == Boundary::Intact;
@@ -59,14 +59,11 @@ impl IsolationStrategy for TransactionRollback {
         if outcome.committed {
             return claim.keep(context.test(), self.name()).await.map(Some);
         }
+        let boundary = context.boundary(&mut claim, &outcome).await;
         // Whatever happened, the slot is checked and put back before anybody else has it.
         let intact = outcome.finished.boundary == Boundary::Intact;
         let recycled = claim.recycle(outcome.finished.leaked, intact).await;
-        // A failed test may well have failed because of it. That nobody could ask is news only for
-        // a test that passed.
-        if outcome.passed || outcome.finished.boundary != Boundary::Unknown {
-            context.boundary(&place, &outcome)?;
-        }
+        boundary?;
         recycled.map(|()| None)
     }
 }

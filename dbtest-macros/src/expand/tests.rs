@@ -2,15 +2,19 @@ use insta::assert_snapshot;
 use proc_macro2::TokenStream;
 use syn::parse_quote;
 
-use super::{Function, expand};
+use super::{Adapter, Function, expand};
 
 fn tokens(text: &str) -> TokenStream {
     text.parse().expect("the test's own tokens")
 }
 
+fn sqlx() -> Adapter {
+    Adapter { path: parse_quote!(::dbtest_sqlx), one_handle: false }
+}
+
 fn result(args: &str, item: &str) -> syn::Result<TokenStream> {
     let function: Function = syn::parse2(tokens(item)).expect("the test's own function");
-    expand(&parse_quote!(::dbtest_sqlx), tokens(args), &function)
+    expand(&sqlx(), tokens(args), &function)
 }
 
 /// What the attribute makes of a function, as one would write it.
@@ -25,7 +29,7 @@ fn fixtures(args: &str, arguments: &str) -> String {
     let args: crate::args::TestArgs = syn::parse2(tokens(args)).expect("no error");
     let databases = function.databases().expect("no error");
     let lines = databases.iter().map(|database| {
-        let fixture = database.fixture(&parse_quote!(C), &args.database).to_string();
+        let fixture = database.fixture(&parse_quote!(C), false, &args.database).to_string();
         fixture
             .replace(' ', "")
             .replace("{let", "{let ")
@@ -283,8 +287,7 @@ fn a_function_that_is_no_test_is_refused() {
 
 #[test]
 fn an_error_leaves_the_function_in_place() {
-    let shown =
-        super::test(&parse_quote!(C), tokens("pool"), tokens("#[cfg(x)] async fn f(#[db] a: A) { b }"));
+    let shown = super::test(&sqlx(), tokens("pool"), tokens("#[cfg(x)] async fn f(#[db] a: A) { b }"));
     assert_snapshot!(prettyplease::unparse(&syn::parse2(shown).expect("items")), @r#"
     ::core::compile_error! {
         "unknown word `pool`\nallowed: `migrations`, `migrator`, `seeds`, `fixtures`, `fixture`, `strategy`, `require`, `max_connections`, `flavor`, `worker_threads`, `start_paused`, `crate`"
@@ -292,6 +295,38 @@ fn an_error_leaves_the_function_in_place() {
     #[allow(unused)]
     async fn f(a: A) {
         b
+    }
+    "#);
+}
+
+#[test]
+fn where_all_engines_have_one_handle_rustc_finds_the_backend() {
+    let adapter = Adapter { path: parse_quote!(::dbtest_seaorm), one_handle: true };
+    let function = syn::parse2(tokens("async fn f(db: Db<SeaOrmSqlite>) {}")).expect("a function");
+    let emitted = expand(&adapter, tokens("migrations = Migrator"), &function).expect("no error");
+    assert_snapshot!(prettyplease::unparse(&syn::parse2(emitted).expect("items")), @r#"
+    #[::core::prelude::v1::test]
+    fn f() {
+        async fn f(db: Db<SeaOrmSqlite>) {}
+        ::dbtest_seaorm::runner::run_unit(
+            ::dbtest_seaorm::runner::Test::at(
+                    ::core::concat!(::core::module_path!(), "::", "f"),
+                )
+                .manifest_dir(::core::env!("CARGO_MANIFEST_DIR"))
+                .package(::core::env!("CARGO_PKG_NAME")),
+            (
+                ::dbtest_seaorm::Fixture::<_>::new()
+                    .manifest_dir(::core::env!("CARGO_MANIFEST_DIR"))
+                    .migrations(::dbtest_seaorm::migrator(Migrator)),
+            ),
+            async |(database_0,)| ::core::result::Result::Ok((
+                <Db<
+                    SeaOrmSqlite,
+                > as ::dbtest_seaorm::FromTestDb<_>>::from_test_db(database_0)
+                    .await?,
+            )),
+            async |(database_0,): (Db<SeaOrmSqlite>,)| f(database_0).await,
+        )
     }
     "#);
 }

@@ -7,5 +7,7 @@ mod conformance;
 mod crash;
 mod growth;
 mod manners;
+#[cfg(feature = "postgres")]
+mod sandbox;
 #[cfg(feature = "conformance")]
 mod teeth;

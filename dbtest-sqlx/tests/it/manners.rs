@@ -69,8 +69,10 @@ macro_rules! engine {
                 assert_eq!(count(&pool).await, 1);
                 assert!(!told("fail"), "as told");
                 if told("starve") {
-                    let _first = pool.begin().await.expect("a transaction");
-                    pool.acquire().await.expect("a second connection");
+                    let mut first = pool.begin().await.expect("a transaction");
+                    let sql = "UPDATE books SET title = 'Emma'";
+                    sqlx::query(sql).execute(&mut *first).await.expect("an update");
+                    add(&pool).await;
                 }
             }
 
@@ -130,6 +132,11 @@ macro_rules! engine {
                 let output = run(&name("told_under_rollback"), "fail", &[]);
                 let said = text(&output);
                 assert!(!output.status.success(), "{said}");
+                if stringify!($engine) == "postgres" {
+                    // The sandbox still has them when the failure is known.
+                    assert_eq!(lines(&said, $command).len(), 1, "{said}");
+                    return;
+                }
                 assert_eq!(lines(&said, "DBTEST_KEEP=1 cargo test told_under_rollback").len(), 1, "{said}");
                 assert_eq!(lines(&said, $command).len(), 0, "there is nothing to see: {said}");
 
@@ -143,6 +150,17 @@ macro_rules! engine {
                 let output = run(&name("told_under_rollback"), "starve", &[]);
                 let said = text(&output);
                 assert!(!output.status.success(), "{said}");
+                if stringify!($engine) == "postgres" {
+                    for words in [
+                        "deadlock in the test's sandbox: connection",
+                        "wants to run: INSERT INTO books",
+                        "ran last: UPDATE books SET title = 'Emma'",
+                        "use the strategy",
+                    ] {
+                        assert!(said.contains(words), "{words}: {said}");
+                    }
+                    return;
+                }
                 assert_eq!(
                     lines(&said, "a second was asked for while the first was in use").len(),
                     1,

@@ -612,29 +612,9 @@ mod postgres {
 
     #[test]
     fn a_strategy_that_ignores_the_boundary() {
-        for case in [
-            "an_expected_error_leaves_the_rest_of_the_test_usable_or_is_refused",
-            "a_constraint_that_is_checked_at_commit_is_checked",
-        ] {
-            catches::<SqlxPostgres, SqlxPostgres>(case, wrong(IgnoresTheBoundary), Strategy::Rollback);
-        }
-    }
-
-    #[test]
-    fn a_strategy_that_promises_too_much() {
-        for case in [
-            "an_expected_error_leaves_the_rest_of_the_test_usable_or_is_refused",
-            "a_raw_commit_is_the_tests_own_or_is_blamed_on_it",
-        ] {
-            catches::<SqlxPostgres, SqlxPostgres>(case, wrong(PromisesTooMuch), Strategy::Rollback);
-        }
-    }
-
-    #[test]
-    fn a_backend_that_ignores_the_sandbox() {
-        catches::<Bad<IgnoresTheSandbox>, SqlxPostgres>(
-            "raw_transactions_are_the_tests_own_or_are_blamed_on_it",
-            Strategy::Rollback,
+        catches::<SqlxPostgres, SqlxPostgres>(
+            "a_lost_server_connection_is_blamed_on_its_test_or_replaced",
+            wrong(IgnoresTheBoundary),
             Strategy::Rollback,
         );
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use dbtest_core::{
     Backend, Boundary, Check, DbError, End, Engine, Finished, Migrations, Place, Sandbox, Session,
+    blocking_session,
 };
 use rusqlite::Connection;
 
@@ -21,7 +22,8 @@ impl Backend for Rusqlite {
     const NAME: &'static str = "rusqlite";
 
     async fn session(url: &str) -> Result<Box<dyn Session>, DbError> {
-        Ok(Box::new(RusqliteSession::new(connect(url)?)))
+        let url = url.to_owned();
+        blocking_session(move || connect(&url).map(RusqliteSession)).await
     }
 
     async fn open(place: &Place) -> Result<Connection, DbError> {

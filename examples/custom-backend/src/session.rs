@@ -1,50 +1,22 @@
 //! The maintenance session: one connection that runs text.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
-use dbtest_core::{DbError, Rows, Session, async_trait};
+use dbtest_core::{BlockingSession, DbError, Rows};
 use rusqlite::fallible_iterator::FallibleIterator as _;
 use rusqlite::types::ValueRef;
 use rusqlite::{Batch, Connection};
 
 use crate::backend::db_error;
 
-/// rusqlite blocks, and a session must not block dbtest's runtime: each call runs on one of
-/// tokio's threads for that.
-pub(crate) struct RusqliteSession(Arc<Mutex<Connection>>);
+/// rusqlite blocks, so dbtest runs each call on a thread of its own.
+pub(crate) struct RusqliteSession(pub(crate) Connection);
 
-impl RusqliteSession {
-    pub(crate) fn new(connection: Connection) -> Self {
-        Self(Arc::new(Mutex::new(connection)))
+impl BlockingSession for RusqliteSession {
+    fn execute(&mut self, sql: &str) -> Result<(), DbError> {
+        self.0.execute_batch(sql).map_err(db_error)
     }
 
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, DbError> {
-        let connection = Arc::clone(&self.0);
-        let work = move || work(&connection.lock().unwrap_or_else(PoisonError::into_inner));
-        match tokio::task::spawn_blocking(work).await {
-            Ok(result) => result.map_err(db_error),
-            Err(error) => Err(DbError::connection(None, format!("the session's thread ended: {error}"))),
-        }
-    }
-}
-
-#[async_trait]
-impl Session for RusqliteSession {
-    async fn execute(&mut self, sql: &str) -> Result<(), DbError> {
-        let sql = sql.to_owned();
-        self.blocking(move |connection| connection.execute_batch(&sql)).await
-    }
-
-    async fn query(&mut self, sql: &str) -> Result<Rows, DbError> {
-        let sql = sql.to_owned();
-        self.blocking(move |connection| rows(connection, &sql)).await
-    }
-
-    async fn close(self: Box<Self>) {
-        // SQLite closes with the last reference, and this is it.
+    fn query(&mut self, sql: &str) -> Result<Rows, DbError> {
+        rows(&self.0, sql).map_err(db_error)
     }
 }
 

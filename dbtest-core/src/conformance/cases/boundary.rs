@@ -173,3 +173,27 @@ pub(crate) async fn an_open_transaction_of_a_test_does_not_reach_the_next<B: Pro
     }
     Ok(())
 }
+
+pub(crate) async fn a_lost_server_connection_is_blamed_on_its_test_or_replaced<B: Probe>(
+    case: &Case<B>,
+) -> Checked {
+    const TEST: &str = "a_test_that_ends_its_server_connection";
+    let end = match B::ENGINE {
+        Engine::Postgres => "SELECT pg_terminate_backend(pg_backend_pid())",
+        Engine::MySql => "KILL CONNECTION_ID()",
+        // There is no server that could end one.
+        Engine::Sqlite => return case.next_is_clean().await,
+    };
+    let mut db = case.open_as(case.fixture(), TEST).await?;
+    // The rows are on the connection if it holds the transaction of all of the test.
+    let sandboxed = db.0.url() != db.0.database_url() || !case.promises.raw_commit;
+    let _ = db.try_run([note("before")]).await;
+    let _ = db.try_run([Op::execute(end)]).await;
+    let ended = db.close().await;
+    if sandboxed {
+        blamed(ended, TEST)?;
+    } else {
+        ended?;
+    }
+    case.next_is_clean().await
+}

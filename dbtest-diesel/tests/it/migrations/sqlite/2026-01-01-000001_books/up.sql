@@ -1,0 +1,5 @@
+CREATE TABLE books (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    author_id INT NOT NULL REFERENCES authors (id),
+    title VARCHAR(100) NOT NULL UNIQUE
+);
