@@ -244,6 +244,8 @@ impl Session {
 
     pub(crate) fn send_own(&mut self, sql: &str) {
         query(sql, &mut self.upstream.wire.output);
+        // The server forgets it with every Query, also with ours.
+        self.unnamed = None;
         // A query ends the unnamed statement.
         self.unnamed = None;
         self.replies.push_back(Reply { what: What::Query, own: true });
@@ -284,6 +286,7 @@ impl Session {
     pub(crate) fn send_query(&mut self, frame: &[u8]) {
         self.unnamed = None;
         self.push(frame, What::Query, false);
+        self.unnamed = None;
     }
 
     pub(crate) fn send_parse(&mut self, frame: &[u8], name: Option<Bytes>, own: bool) {

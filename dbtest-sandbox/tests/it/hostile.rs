@@ -682,3 +682,43 @@ fn a_notification_waits_for_the_end_of_its_listeners_transaction() {
     assert!(tags.contains(&b'A'), "{tags:?}");
     arena.ends_well();
 }
+
+#[test]
+fn the_unnamed_statement_lives_until_its_clients_next_query() {
+    let mut arena = Arena::open();
+    let mut client = arena.client();
+    for sql in ["SELECT 5", "INSERT INTO toys VALUES (60) RETURNING 5"] {
+        client.well("BEGIN");
+        client.send(&[parse("", sql), sync()].concat());
+        assert_eq!(client.answer().errors, []);
+        client.send(&[bind("", ""), execute("", 0), sync()].concat());
+        assert_eq!(client.answer().value(), Some("5"));
+        client.well("ROLLBACK");
+        client.send(&[bind("", ""), execute("", 0), sync()].concat());
+        assert_eq!(client.answer().code(), "26000");
+        client.send(&[parse("", sql), sync()].concat());
+        client.answer();
+        arena.works();
+        client.send(&[describe('S', ""), bind("", ""), sync()].concat());
+        assert_eq!(client.answer().errors, []);
+    }
+    arena.ends_well();
+}
+
+#[test]
+fn a_query_in_a_series_that_failed_is_dropped_with_it() {
+    let mut arena = Arena::open();
+    for holds in [false, true] {
+        let mut client = arena.client();
+        if holds {
+            client.well("BEGIN");
+        }
+        let failing = [run("SELECT 1/0"), query("SELECT 1"), message(b'F', b""), execute("", 0)].concat();
+        client.send(&[failing, sync()].concat());
+        let answer = client.answer();
+        assert_eq!((answer.errors.len(), answer.code()), (1, "22012"), "{answer:?}");
+        client.well("ROLLBACK");
+        arena.works();
+    }
+    arena.ends_well();
+}
