@@ -115,6 +115,8 @@ pub(crate) struct Session {
     pub(crate) unnamed: Option<u32>,
     /// Deferrable constraints as SET CONSTRAINTS names them, and those that begin deferred.
     deferrable: Option<[Vec<String>; 2]>,
+    /// They may have changed since what stands was kept.
+    schema_changes: bool,
     /// What a client runs, for messages.
     pub(crate) running: String,
     /// Why the transaction is gone.
@@ -141,6 +143,7 @@ impl Session {
             applied: BTreeMap::new(),
             unnamed: None,
             deferrable: None,
+            schema_changes: false,
             running: String::new(),
             lost: None,
             next_name: 0,
@@ -220,6 +223,7 @@ impl Session {
 
     /// What ran since [`enter`](Session::enter) stays.
     pub(crate) fn keep(&mut self) {
+        self.schema_changes = false;
         if self.outer && self.base == Base::Fresh {
             self.base = Base::Writes;
         }
@@ -227,6 +231,9 @@ impl Session {
 
     /// What ran since [`enter`](Session::enter) is taken back before anything else runs.
     pub(crate) fn undo(&mut self) {
+        if std::mem::take(&mut self.schema_changes) {
+            self.deferrable = None;
+        }
         if self.outer {
             self.base = Base::Undo;
         }
@@ -566,6 +573,7 @@ impl Session {
     /// The schema may have changed: what is known of its constraints is not known any more.
     pub(crate) fn schema_changed(&mut self) {
         self.deferrable = None;
+        self.schema_changes = true;
     }
 
     /// Whether a commit has constraints to check.

@@ -722,3 +722,19 @@ fn a_query_in_a_series_that_failed_is_dropped_with_it() {
     }
     arena.ends_well();
 }
+
+#[test]
+fn a_constraint_that_was_taken_back_is_not_checked() {
+    let mut arena = Arena::open();
+    let mut client = arena.client();
+    let create = "CREATE TABLE more (id int UNIQUE DEFERRABLE INITIALLY DEFERRED)";
+    assert_eq!(client.query(&format!("{create}; INSERT INTO more VALUES (1), (1)")).code(), "23505");
+    arena.works();
+    client.send(&[run(create), run("INSERT INTO more VALUES (1), (1)"), sync()].concat());
+    assert_eq!(client.answer().code(), "23505");
+    arena.works();
+    client.well(create);
+    client.well("BEGIN; DROP TABLE more; ROLLBACK");
+    assert_eq!(client.query("INSERT INTO more VALUES (1), (1)").code(), "23505");
+    arena.ends_well();
+}
