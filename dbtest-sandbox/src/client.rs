@@ -592,13 +592,15 @@ impl Client {
 
     /// Query: one or more statements.
     async fn simple(&mut self, frame: &Frame) -> Result<(), Stop> {
-        if self.skip {
+        // After an error in a series without Sync the server would never answer it.
+        if self.skip || self.synchronize().await? == Went::Wrong {
             return Ok(());
         }
         let text = frame.body().strip_suffix(b"\0").ok_or(Malformed("string in message"))?;
         if text.contains(&0) {
             return Err(Malformed("message format").into());
         }
+        self.unnamed = None;
         let lexable = statement::lexable(text);
         let statements = statement::statements(&lexable);
         if statements.is_empty() {
@@ -818,7 +820,8 @@ impl Client {
 
     /// FunctionCall, which libpq's large object functions use.
     async fn function_call(&mut self, frame: &Frame) -> Result<(), Stop> {
-        if self.skip {
+        // After an error in a series without Sync the server would never answer it.
+        if self.skip || self.synchronize().await? == Went::Wrong {
             return Ok(());
         }
         let went = if self.tx == Tx::Failed {

@@ -23,6 +23,7 @@ pub(crate) struct Prepared {
     shown: String,
     schema_change: bool,
     constant: bool,
+    copies: bool,
     /// The Parse message, for when another client's unnamed statement took its place.
     parse: Bytes,
 }
@@ -31,7 +32,7 @@ impl Prepared {
     /// One that PREPARE made.
     pub(crate) fn sql(server: String) -> Self {
         let (shown, parse) = (String::new(), Bytes::new());
-        Self { server, kind: Kind::Write, shown, schema_change: false, constant: false, parse }
+        Self { server, kind: Kind::Write, shown, schema_change: false, constant: false, copies: false, parse }
     }
 }
 
@@ -49,6 +50,8 @@ pub(crate) struct Portal {
     pub(crate) server: String,
     prepared: Arc<Prepared>,
     parameters: Vec<Option<String>>,
+    /// What followed the names in its Bind message.
+    rest: Bytes,
 }
 
 /// A Bind message, read.
@@ -184,10 +187,11 @@ impl Client {
     }
 
     async fn series(&mut self, series: &[Frame], want: Want) -> Result<(), Stop> {
-        for frame in series {
+        for (at, frame) in series.iter().enumerate() {
             if self.skip && frame.tag() != b'S' {
                 continue;
             }
+            let copies = frame.tag() == b'E' && self.copies(frame)?;
             match frame.tag() {
                 b'P' => self.parse(frame, want).await?,
                 b'B' => self.bind(frame, want).await?,
@@ -197,12 +201,26 @@ impl Client {
                 b'H' => self.flush_messages().await?,
                 _ => self.sync().await?,
             }
+            if copies && self.turn.as_ref().is_some_and(|turn| turn.waits()) {
+                // While it copies, the server ends the connection on any other message: what
+                // follows is looked at when it is known whether it does.
+                let rest: Vec<&[u8]> = series[at + 1..].iter().map(|frame| &frame.bytes[..]).collect();
+                let input = std::mem::replace(&mut self.wire.input, BytesMut::from(&rest.concat()[..]));
+                self.wire.input.unsplit(input);
+                return self.flush_messages().await;
+            }
         }
         // A long series is worked on as it comes.
         if self.turn.as_ref().is_some_and(|turn| turn.waits() && turn.upstream.wire.output.len() > SERIES) {
             self.flush_messages().await?;
         }
         Ok(())
+    }
+
+    /// Whether an Execute runs a COPY.
+    fn copies(&self, frame: &Frame) -> Result<bool, Stop> {
+        let name = Fields(frame.body()).string()?;
+        Ok(self.portals.get(name).is_some_and(|portal| portal.prepared.copies))
     }
 
     /// An error of our own, in its place behind the answers to what came before.
@@ -216,7 +234,7 @@ impl Client {
 
     /// Waits until the server has answered all so far. `Wrong` if something failed: the client
     /// knows, and everything up to its Sync is dropped.
-    async fn synchronize(&mut self) -> Result<Went, Stop> {
+    pub(crate) async fn synchronize(&mut self) -> Result<Went, Stop> {
         let Some(turn) = &mut self.turn else { return Ok(Went::Well) };
         if !turn.unsynced && !turn.waits() {
             return Ok(Went::Well);
@@ -268,7 +286,7 @@ impl Client {
         let rest = fields.0;
         let name = frame.bytes.slice_ref(name);
         let lexable = statement::lexable(text);
-        let Statement { kind, schema_change, constant, .. } = first_statement(&lexable);
+        let Statement { kind, schema_change, constant, copies, .. } = first_statement(&lexable);
         let ends = matches!(kind, Kind::Commit { .. } | Kind::Rollback { .. } | Kind::RollbackTo(_));
         if self.tx == Tx::Failed && !ends {
             return self.refuse(&aborted()).await;
@@ -301,7 +319,7 @@ impl Client {
         let message = message.freeze();
         turn.send_parse(&message, (!name.is_empty()).then(|| name.clone()), false);
         let shown = lexable.into_owned();
-        let prepared = Prepared { server, kind, shown, schema_change, constant, parse: message };
+        let prepared = Prepared { server, kind, shown, schema_change, constant, copies, parse: message };
         let prepared = Arc::new(prepared);
         if name.is_empty() {
             turn.unnamed = Some(self.peer.id);
@@ -345,12 +363,12 @@ impl Client {
         let server = if unnamed { String::new() } else { turn.name() };
         let mut message = BytesMut::new();
         rename(&mut message, b'B', &[server.as_bytes(), prepared.server.as_bytes()], &bind.rest);
-        turn.send_bind(&message, (!bind.portal.is_empty()).then(|| bind.portal.clone()));
+        turn.send_bind(&message, (!bind.portal.is_empty()).then(|| bind.portal.clone()), false);
         let parameters = match prepared.kind {
             Kind::Set(_) | Kind::Notify(..) => parameters(&bind.rest)?,
             _ => Vec::new(),
         };
-        if let Some(old) = self.portals.insert(bind.portal, Portal { server, prepared, parameters })
+        if let Some(old) = self.portals.insert(bind.portal, Portal { server, prepared, parameters, rest: bind.rest })
             && !old.server.is_empty()
         {
             turn.send_close(b'P', &old.server, true);
@@ -430,6 +448,7 @@ impl Client {
                 if self.enter_series(want, &prepared.shown).await? == Went::Wrong {
                     return Ok(());
                 }
+                let id = self.peer.id;
                 let Some(turn) = &mut self.turn else { return Ok(()) };
                 turn.start();
                 match rewritten {
@@ -442,7 +461,17 @@ impl Client {
                         turn.send_query(&message);
                     }
                     _ => {
-                        turn.send_execute(&portal.server, rows);
+                        // What we ran in between may have ended its portal: it is bound again.
+                        let again = turn.name();
+                        if prepared.server.is_empty() && turn.unnamed != Some(id) {
+                            turn.send_parse(&prepared.parse, None, true);
+                            turn.unnamed = Some(id);
+                        }
+                        let mut message = BytesMut::new();
+                        let names = [again.as_bytes(), prepared.server.as_bytes()];
+                        rename(&mut message, b'B', &names, &portal.rest);
+                        turn.send_bind(&message, None, true);
+                        turn.send_execute(&again, rows);
                         turn.send_sync();
                     }
                 }
@@ -528,7 +557,7 @@ fn first_statement(text: &str) -> Statement {
     if statements.len() == 1 {
         return statements.remove(0);
     }
-    Statement { range: 0..text.len(), kind: Kind::Read, schema_change: false, constant: false }
+    Statement { range: 0..text.len(), kind: Kind::Read, schema_change: false, constant: false, copies: false }
 }
 
 /// A message with other strings at its head.

@@ -115,6 +115,8 @@ pub(crate) struct Session {
     pub(crate) unnamed: Option<u32>,
     /// Deferrable constraints as SET CONSTRAINTS names them, and those that begin deferred.
     deferrable: Option<[Vec<String>; 2]>,
+    /// They may have changed since what stands was kept.
+    schema_changes: bool,
     /// What a client runs, for messages.
     pub(crate) running: String,
     /// Why the transaction is gone.
@@ -141,6 +143,7 @@ impl Session {
             applied: BTreeMap::new(),
             unnamed: None,
             deferrable: None,
+            schema_changes: false,
             running: String::new(),
             lost: None,
             next_name: 0,
@@ -220,6 +223,7 @@ impl Session {
 
     /// What ran since [`enter`](Session::enter) stays.
     pub(crate) fn keep(&mut self) {
+        self.schema_changes = false;
         if self.outer && self.base == Base::Fresh {
             self.base = Base::Writes;
         }
@@ -227,6 +231,9 @@ impl Session {
 
     /// What ran since [`enter`](Session::enter) is taken back before anything else runs.
     pub(crate) fn undo(&mut self) {
+        if std::mem::take(&mut self.schema_changes) {
+            self.deferrable = None;
+        }
         if self.outer {
             self.base = Base::Undo;
         }
@@ -244,6 +251,8 @@ impl Session {
 
     pub(crate) fn send_own(&mut self, sql: &str) {
         query(sql, &mut self.upstream.wire.output);
+        // The server forgets it with every Query, also with ours.
+        self.unnamed = None;
         // A query ends the unnamed statement.
         self.unnamed = None;
         self.replies.push_back(Reply { what: What::Query, own: true });
@@ -284,14 +293,15 @@ impl Session {
     pub(crate) fn send_query(&mut self, frame: &[u8]) {
         self.unnamed = None;
         self.push(frame, What::Query, false);
+        self.unnamed = None;
     }
 
     pub(crate) fn send_parse(&mut self, frame: &[u8], name: Option<Bytes>, own: bool) {
         self.push(frame, What::Parse(name), own);
     }
 
-    pub(crate) fn send_bind(&mut self, frame: &[u8], name: Option<Bytes>) {
-        self.push(frame, What::Bind(name), false);
+    pub(crate) fn send_bind(&mut self, frame: &[u8], name: Option<Bytes>, own: bool) {
+        self.push(frame, What::Bind(name), own);
     }
 
     pub(crate) fn send_describe(&mut self, variant: u8, name: &str) {
@@ -349,8 +359,9 @@ impl Session {
         if let Poll::Ready(Err(error)) = &polled
             && self.lost.is_none()
         {
-            let Self { running, .. } = self;
-            self.lost = Some(format!("the server's connection broke ({error}) while it ran: {running}"));
+            let said = self.answer.error.as_ref().or(self.answer.own_error.as_ref());
+            let why = said.map_or_else(|| error.to_string(), |said| said.message.clone());
+            self.lost = Some(format!("the server's connection broke ({why}) while it ran: {}", self.running));
         }
         polled
     }
@@ -562,6 +573,7 @@ impl Session {
     /// The schema may have changed: what is known of its constraints is not known any more.
     pub(crate) fn schema_changed(&mut self) {
         self.deferrable = None;
+        self.schema_changes = true;
     }
 
     /// Whether a commit has constraints to check.

@@ -49,7 +49,8 @@ impl Client {
             Kind::Commit { chain } => self.commit_statement(*chain).await?,
             Kind::Rollback { chain } => self.rollback_statement(*chain).await?,
             Kind::Savepoint(_) | Kind::Release(_) | Kind::RollbackTo(_) => {
-                if let Kind::Savepoint(name) | Kind::Release(name) | Kind::RollbackTo(name) = kind
+                if self.tx != Tx::Idle
+                    && let Kind::Savepoint(name) | Kind::Release(name) | Kind::RollbackTo(name) = kind
                     && name.starts_with(OWN)
                 {
                     // Theirs would stand before ours, and ours is not theirs to release.

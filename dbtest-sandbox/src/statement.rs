@@ -19,6 +19,8 @@ pub struct Statement {
     pub schema_change: bool,
     /// It selects literals and nothing else, as pools do to see whether a connection is alive.
     pub constant: bool,
+    /// It is a COPY, which may turn the conversation round.
+    pub copies: bool,
 }
 
 /// What a statement asks for.
@@ -168,6 +170,7 @@ fn finish(found: &mut Vec<Statement>, tokens: &[Token<'_>]) {
             range: first.range.start..last.range.end,
             kind: words.kind(),
             schema_change: ["create", "alter", "drop", "do", "call", "import"].iter().any(|w| first.is(w)),
+            copies: first.is("copy"),
             constant: first.is("select")
                 && tokens[1..]
                     .iter()

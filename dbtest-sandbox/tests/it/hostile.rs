@@ -484,6 +484,35 @@ fn who_does_not_read_is_not_read_either() {
 }
 
 #[test]
+fn what_has_no_place_in_a_copy_ends_the_copy_and_no_connection_of_the_server() {
+    let mut arena = Arena::open();
+    let copy = run("COPY toys FROM STDIN");
+    for bytes in [
+        [query("COPY toys FROM STDIN"), query("SELECT 1")].concat(),
+        [query("COPY toys FROM STDIN"), run("SELECT 1"), sync()].concat(),
+        [query("COPY toys FROM STDIN"), message(b'd', b"5"), message(b'X', b"")].concat(),
+        [query("COPY toys FROM STDIN"), message(b'F', b"")].concat(),
+        [copy.clone(), run("LOCK TABLE toys"), sync()].concat(),
+        [copy.clone(), copy.clone(), message(b'c', b""), sync()].concat(),
+        [copy.clone(), b"T\0\0".to_vec()].concat(),
+        [copy.clone(), message(b'X', b"")].concat(),
+        [copy, query("SELECT 1")].concat(),
+    ] {
+        for holds in [false, true] {
+            let mut client = arena.client();
+            if holds {
+                client.well("BEGIN; SELECT count(*) FROM toys");
+            }
+            client.send(&bytes);
+            client.end_sending();
+            client.last();
+            arena.works();
+        }
+    }
+    arena.ends_well();
+}
+
+#[test]
 fn two_hundred_connections_at_once_are_served() {
     let mut arena = Arena::open();
     let server = arena.ground.server.clone();
@@ -651,5 +680,61 @@ fn a_notification_waits_for_the_end_of_its_listeners_transaction() {
     listener.send(&query("COMMIT"));
     let tags: Vec<_> = listener.until(b'Z').iter().map(|message| message.tag).collect();
     assert!(tags.contains(&b'A'), "{tags:?}");
+    arena.ends_well();
+}
+
+#[test]
+fn the_unnamed_statement_lives_until_its_clients_next_query() {
+    let mut arena = Arena::open();
+    let mut client = arena.client();
+    for sql in ["SELECT 5", "INSERT INTO toys VALUES (60) RETURNING 5"] {
+        client.well("BEGIN");
+        client.send(&[parse("", sql), sync()].concat());
+        assert_eq!(client.answer().errors, []);
+        client.send(&[bind("", ""), execute("", 0), sync()].concat());
+        assert_eq!(client.answer().value(), Some("5"));
+        client.well("ROLLBACK");
+        client.send(&[bind("", ""), execute("", 0), sync()].concat());
+        assert_eq!(client.answer().code(), "26000");
+        client.send(&[parse("", sql), sync()].concat());
+        client.answer();
+        arena.works();
+        client.send(&[describe('S', ""), bind("", ""), sync()].concat());
+        assert_eq!(client.answer().errors, []);
+    }
+    arena.ends_well();
+}
+
+#[test]
+fn a_query_in_a_series_that_failed_is_dropped_with_it() {
+    let mut arena = Arena::open();
+    for holds in [false, true] {
+        let mut client = arena.client();
+        if holds {
+            client.well("BEGIN");
+        }
+        let failing = [run("SELECT 1/0"), query("SELECT 1"), message(b'F', b""), execute("", 0)].concat();
+        client.send(&[failing, sync()].concat());
+        let answer = client.answer();
+        assert_eq!((answer.errors.len(), answer.code()), (1, "22012"), "{answer:?}");
+        client.well("ROLLBACK");
+        arena.works();
+    }
+    arena.ends_well();
+}
+
+#[test]
+fn a_constraint_that_was_taken_back_is_not_checked() {
+    let mut arena = Arena::open();
+    let mut client = arena.client();
+    let create = "CREATE TABLE more (id int UNIQUE DEFERRABLE INITIALLY DEFERRED)";
+    assert_eq!(client.query(&format!("{create}; INSERT INTO more VALUES (1), (1)")).code(), "23505");
+    arena.works();
+    client.send(&[run(create), run("INSERT INTO more VALUES (1), (1)"), sync()].concat());
+    assert_eq!(client.answer().code(), "23505");
+    arena.works();
+    client.well(create);
+    client.well("BEGIN; DROP TABLE more; ROLLBACK");
+    assert_eq!(client.query("INSERT INTO more VALUES (1), (1)").code(), "23505");
     arena.ends_well();
 }

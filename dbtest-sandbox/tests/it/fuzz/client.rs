@@ -30,6 +30,19 @@ struct Input {
     reads: bool,
 }
 
+impl Drop for Input {
+    /// Shows itself where something went wrong with it.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self { logs_in, neighbour_holds, reads, .. } = self;
+            eprintln!("logs in: {logs_in}, neighbour holds: {neighbour_holds}, reads: {reads}");
+            for piece in &self.pieces {
+                eprintln!("  {}", piece.escape_ascii());
+            }
+        }
+    }
+}
+
 impl Input {
     fn new(seed: u64, number: u64, user: &str, database: &str, word: &str) -> Self {
         let mut rng = Rng::new(seed, number);

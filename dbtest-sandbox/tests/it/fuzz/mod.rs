@@ -57,6 +57,7 @@ fn play<T>(
         if let Err(panic) = result {
             let words = panic.downcast_ref::<String>().map(String::as_str);
             let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+            eprintln!("input {}: {words}", next - 1);
             ran.findings.push((next - 1, words.to_owned()));
         }
     }
