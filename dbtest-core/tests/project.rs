@@ -40,6 +40,10 @@ fn is_of(name: &str, family: &str) -> bool {
 #[test]
 fn core_depends_on_no_orm_and_no_driver() {
     for name in tree("dbtest-core", "normal,build,dev") {
+        // The messages of Postgres as bytes, for the sandbox: it connects to nothing.
+        if name == "postgres-protocol" {
+            continue;
+        }
         let driver = DRIVERS.iter().find(|driver| is_of(&name, driver));
         assert_eq!(driver, None, "dbtest-core depends on {name}");
     }
