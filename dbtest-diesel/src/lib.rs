@@ -31,3 +31,10 @@ pub use mysql::DieselMySql;
 pub use postgres::DieselPostgres;
 #[cfg(feature = "sqlite")]
 pub use sqlite::DieselSqlite;
+
+/// The guide compiles and runs as it stands.
+#[cfg(all(doctest, feature = "sqlite", feature = "postgres"))]
+mod guide {
+    #[doc = include_str!("../../docs/src/migrating/diesel.md")]
+    mod migrating_diesel {}
+}

@@ -547,7 +547,9 @@ impl Client {
                 cancelled |= peer.cancelled();
                 // Never our own statements: a savepoint would be missing.
                 let works = turn.works_for_client();
-                if (insists || cancelled) && works && cancelling.is_none() {
+                // Each request counts: the server forgets one that comes before the statement.
+                let asked = cancelled && cancelling.as_ref().is_none_or(JoinHandle::is_finished);
+                if works && (asked || (insists && cancelling.is_none())) {
                     cancelled = false;
                     *cancelling = Some(sandbox::cancel(turn));
                 }

@@ -368,7 +368,8 @@ impl Client {
             Kind::Set(_) | Kind::Notify(..) => parameters(&bind.rest)?,
             _ => Vec::new(),
         };
-        if let Some(old) = self.portals.insert(bind.portal, Portal { server, prepared, parameters, rest: bind.rest })
+        if let Some(old) =
+            self.portals.insert(bind.portal, Portal { server, prepared, parameters, rest: bind.rest })
             && !old.server.is_empty()
         {
             turn.send_close(b'P', &old.server, true);

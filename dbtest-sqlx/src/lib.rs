@@ -42,4 +42,10 @@ mod guide {
     mod settings {}
     #[doc = include_str!("../../docs/src/errors.md")]
     mod errors {}
+    #[doc = include_str!("../../docs/src/migrating/sqlx-test.md")]
+    mod migrating_sqlx_test {}
+    #[doc = include_str!("../../docs/src/migrating/create-database.md")]
+    mod migrating_create_database {}
+    #[doc = include_str!("../../docs/src/migrating/testcontainers.md")]
+    mod migrating_testcontainers {}
 }

@@ -156,6 +156,9 @@ const CONTAINERS: [(Engine, &str); 4] = [
 const ALL_ADAPTERS: [&str; 5] =
     ["sqlite", "postgres:18", "mariadb:11.8", "sqlite/nextest", "postgres-installed/nextest"];
 
+/// Foreign clients of the sandbox. Their own programs are as old as the installed server.
+pub(crate) const CLIENTS: &str = "sandbox-clients";
+
 /// The integration tests of the adapters; sqlx's first.
 const ADAPTERS: [&str; 4] = ["it", "seaorm", "diesel", "diesel_async"];
 
@@ -174,6 +177,7 @@ pub(crate) fn legs(members: &Members, urls: &[Engine], only: &[String]) -> Vec<L
     let ours = || {
         let mut words = vec!["--workspace".to_owned()];
         words.extend(members.examples.iter().flat_map(|name| ["--exclude".to_owned(), name.clone()]));
+        words.extend(["--exclude".to_owned(), CLIENTS.to_owned()]);
         words.push("--all-features".to_owned());
         words
     };
@@ -215,6 +219,9 @@ pub(crate) fn legs(members: &Members, urls: &[Engine], only: &[String]) -> Vec<L
     let others = engines.iter().flat_map(|engine| ["--skip".to_owned(), format!("{}::", engine.word())]);
     let rest = [words("test --no-fail-fast"), ours(), words("--test * --"), others.collect()].concat();
     legs.push(leg("rest", Kind::Tests, rest));
+    let env = environment(Engine::Postgres, Server::Installed);
+    let command = words(&format!("test --no-fail-fast -p {CLIENTS}"));
+    legs.push(Leg { name: "clients".to_owned(), kind: Kind::Tests, command, env });
     let (quickstart, others): (Vec<_>, Vec<_>) =
         members.examples.iter().partition(|name| *name == "quickstart");
     let packages: Vec<_> = others.into_iter().flat_map(|name| ["-p".to_owned(), name.clone()]).collect();
@@ -396,7 +403,7 @@ mod tests {
             assert!(names.contains(&server.to_owned()), "{names:?}");
             assert!(names.contains(&format!("{server}/nextest")), "{names:?}");
         }
-        assert_eq!(names.len(), 5 + 2 * servers.len() + 3);
+        assert_eq!(names.len(), 5 + 2 * servers.len() + 4);
     }
 
     #[test]
@@ -420,7 +427,7 @@ mod tests {
         assert_eq!(
             named("rest").line(),
             "cargo test --no-fail-fast --workspace --exclude custom-backend --exclude quickstart --exclude todo-sqlx \
-             --all-features --test '*' -- --skip sqlite:: --skip postgres:: --skip mysql::"
+             --exclude sandbox-clients --all-features --test '*' -- --skip sqlite:: --skip postgres:: --skip mysql::"
         );
         assert_eq!(named("examples").line(), "cargo test --no-fail-fast -p custom-backend -p todo-sqlx");
         assert_eq!(named("quickstart").line(), "cargo run -p quickstart");

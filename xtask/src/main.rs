@@ -263,7 +263,7 @@ impl Workspace {
         let mut build = process::cargo(&self.root);
         build.args(["build", "--quiet", "--workspace"]);
         build.args(self.members.examples.iter().flat_map(|name| ["--exclude", name]));
-        build.args(["--all-features", "--example", "which_server"]);
+        build.args(["--exclude", leg::CLIENTS, "--all-features", "--example", "which_server"]);
         process::answer(&mut build, &log, LEG_LIMIT).ok()?;
         let mut ask = process::command(&self.which_server.to_string_lossy(), &self.root);
         set_environment(ask.arg(on.engine.word()), leg);

@@ -1,4 +1,3 @@
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::arena::{Arena, log_in};
@@ -313,19 +312,17 @@ fn a_key_that_is_wrong_cancels_nothing() {
 
 /// Cancels again and again until the client has its answer.
 fn cancelled(arena: &Arena, client: &mut Raw) -> Answer {
-    let (over, sandbox) = (AtomicBool::new(false), &arena.sandbox);
+    let sandbox = &arena.sandbox;
     let key = client.key;
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                let mut nobody = Raw::connect(sandbox);
-                nobody.send(&packet(CANCEL, &key));
-                nobody.last();
-            }
-        });
-        let answer = client.answer();
-        over.store(true, Ordering::Relaxed);
-        answer
+        // The answer is waited for there, so that a wait that fails ends this.
+        let answer = scope.spawn(|| client.answer());
+        while !answer.is_finished() {
+            let mut nobody = Raw::connect(sandbox);
+            nobody.send(&packet(CANCEL, &key));
+            nobody.last();
+        }
+        answer.join().expect("an answer")
     })
 }
 
