@@ -107,6 +107,8 @@ pub(crate) struct Client {
     pub(crate) unnamed: Option<Arc<Prepared>>,
     pub(crate) portals: BTreeMap<Bytes, Portal>,
     pub(crate) settings: Settings,
+    /// Cursors that outlive their transaction.
+    pub(crate) held_cursors: BTreeSet<String>,
     /// What the transaction's commit has to do.
     pub(crate) at_commit: AtCommit,
     /// Nobody reads what is written.
@@ -155,6 +157,7 @@ pub(crate) async fn serve(stream: Stream, peer: Arc<Peer>, shared: Arc<Shared>) 
         unnamed: None,
         portals: BTreeMap::new(),
         settings: Settings::default(),
+        held_cursors: BTreeSet::new(),
         at_commit: AtCommit::default(),
         gone: false,
         ended: false,
@@ -285,6 +288,7 @@ impl Client {
             let value = match name.as_str() {
                 // Whether a statement may write is our affair.
                 "default_transaction_read_only" | "in_hot_standby" => "off",
+                "client_encoding" if wants_utf8(&startup) => "UTF8",
                 _ => startup.settings.get(&name.to_ascii_lowercase()).unwrap_or(value),
             };
             message::parameter(out, name, value);
@@ -408,6 +412,8 @@ impl Client {
         if self.entered {
             return Ok(Went::Well);
         }
+        // What the last statement was answered is not this one's.
+        turn.start();
         if turn.applied != *self.settings.wanted() {
             let wanted = self.settings.wanted().clone();
             if let Some(sql) = Settings::switch(&turn.applied, &wanted) {
@@ -575,6 +581,13 @@ impl Client {
                     return Poll::Ready(Ok(false));
                 }
                 look.again(cx);
+                if !look.looks() && !*gone && !turn.may_retry && wire.output.len() < PIECE {
+                    // What was held back for a larger piece goes now: nothing wakes us for it.
+                    if let Poll::Ready(Err(_)) = wire.poll_write(cx) {
+                        *gone = true;
+                        cx.waker().wake_by_ref();
+                    }
+                }
                 Poll::Pending
             })
             .await
@@ -645,6 +658,9 @@ impl Client {
         shown: &str,
         statement: &statement::Statement,
     ) -> Result<Went, Stop> {
+        if let Some(turn) = &mut self.turn {
+            turn.release_held(&mut self.wire.output);
+        }
         match self.before(&statement.kind, shown, &[]).await? {
             Before::Replied(went) => Ok(went),
             Before::Run(want, rewritten) => {
@@ -887,6 +903,15 @@ impl Client {
 
 fn pause() -> Pin<Box<tokio::time::Sleep>> {
     Box::pin(tokio::time::sleep(AGAIN))
+}
+
+/// UTF-8 in one of the ways that Postgres takes it.
+fn wants_utf8(startup: &Startup) -> bool {
+    startup.settings.get("client_encoding").is_none_or(|name| {
+        // Postgres looks at letters and digits only.
+        let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+        matches!(name.to_ascii_lowercase().as_str(), "utf8" | "unicode")
+    })
 }
 
 /// The server's connection broke: every client is told the same.

@@ -360,7 +360,13 @@ impl Client {
         // The unnamed portal of a borrowed turn is its owner's, and a query of our own would end it
         // before a statement that needs one has run.
         let unnamed = bind.portal.is_empty() && !self.borrowed && !prepared.special();
-        let server = if unnamed { String::new() } else { turn.name() };
+        // A portal has the client's name for it, since SQL can name it too: MOVE, FETCH. Only one
+        // client has portals at a time.
+        let server = match std::str::from_utf8(&bind.portal) {
+            _ if unnamed => String::new(),
+            Ok(name) if !name.is_empty() && !self.borrowed && !prepared.special() => name.to_owned(),
+            _ => turn.name(),
+        };
         let mut message = BytesMut::new();
         rename(&mut message, b'B', &[server.as_bytes(), prepared.server.as_bytes()], &bind.rest);
         turn.send_bind(&message, (!bind.portal.is_empty()).then(|| bind.portal.clone()), false);
@@ -402,10 +408,24 @@ impl Client {
             },
             _ => match self.portals.get(name) {
                 Some(portal) => portal.server.clone(),
-                None => return self.refuse(&no_portal(name)).await,
+                // A cursor that DECLARE made is a portal too.
+                None => match std::str::from_utf8(name) {
+                    Ok(name) if self.at_commit.cursors.contains(name) || self.held_cursors.contains(name) => {
+                        name.to_owned()
+                    }
+                    _ => return self.refuse(&no_portal(name)).await,
+                },
             },
         };
-        if self.tx == Tx::Failed {
+        let prepared = match variant {
+            b'S' if name.is_empty() => self.unnamed.as_ref(),
+            b'S' => self.statements.get(name),
+            _ => self.portals.get(name).map(|portal| &portal.prepared),
+        };
+        let ends = prepared.is_some_and(|prepared| {
+            matches!(prepared.kind, Kind::Commit { .. } | Kind::Rollback { .. } | Kind::RollbackTo(_))
+        });
+        if self.tx == Tx::Failed && !ends {
             return self.refuse(&aborted()).await;
         }
         if self.enter_series(want, "a description").await? == Went::Wrong {
@@ -441,6 +461,13 @@ impl Client {
         }
         if self.synchronize().await? == Went::Wrong {
             return Ok(());
+        }
+        // It is bound again before it runs. One that was bound in a failed transaction must not be
+        // there when that is rolled back.
+        if let Some(turn) = &mut self.turn
+            && !portal.server.is_empty()
+        {
+            turn.send_close(b'P', &portal.server, true);
         }
         match self.before(&prepared.kind, &prepared.shown, &portal.parameters).await? {
             Before::Replied(Went::Well) => {}
@@ -520,7 +547,12 @@ impl Client {
         {
             turn.send_flush();
             self.pump().await?;
-            self.answered();
+            let prepares = self.tx == Tx::Idle && self.portals.is_empty() && !self.borrowed;
+            if self.answered() == Went::Well && prepares && self.synchronize().await? == Went::Well {
+                // Statements were prepared and nothing ran: others need not wait for the Sync.
+                self.commit_block().await?;
+                self.settle().await?;
+            }
         }
         self.wire.flush().await?;
         Ok(())

@@ -80,6 +80,8 @@ pub(crate) struct Answer {
     own_error_body: BytesMut,
     /// The rows of our own queries.
     pub(crate) rows: Vec<Row>,
+    /// Parameters that our own statements changed, as the client would be told.
+    statuses: BytesMut,
     /// Statements and portals that were not made, by the client's names.
     pub(crate) unmade_statements: Vec<Bytes>,
     pub(crate) unmade_portals: Vec<Bytes>,
@@ -240,11 +242,12 @@ impl Session {
     }
 
     /// Takes it back now.
-    pub(crate) async fn undo_now(&mut self) -> io::Result<()> {
+    pub(crate) async fn undo_now(&mut self, client: &mut BytesMut) -> io::Result<()> {
         self.undo();
         if self.outer {
             let sql = self.before(Want::Write);
             let _ = self.run(&sql).await?;
+            client.extend_from_slice(&self.answer.statuses);
         }
         Ok(())
     }
@@ -436,8 +439,11 @@ impl Session {
                 if let (Ok(name), Ok(value)) = (fields.string(), fields.string()) {
                     let name = String::from_utf8_lossy(name).into_owned();
                     // Whether a statement may write is our affair, and no client's.
-                    if !own && !matches!(name.as_str(), "default_transaction_read_only" | "in_hot_standby") {
-                        self.pass(&frame, client);
+                    if !matches!(name.as_str(), "default_transaction_read_only" | "in_hot_standby") {
+                        match own {
+                            true => self.answer.statuses.extend_from_slice(&frame),
+                            false => self.pass(&frame, client),
+                        }
                     }
                     self.upstream.parameters.insert(name, String::from_utf8_lossy(value).into_owned());
                 }
@@ -529,8 +535,8 @@ impl Session {
         } else if self.may_retry && error.code == "25006" {
             self.answer.refused = true;
         } else {
-            // The statement did not end well: nothing is complete.
-            self.held.clear();
+            // What is held back belongs to a statement before this one.
+            self.pass(&[], client);
             match hint(&error.code) {
                 Some(hint) => message::with_hint(client, &frame[5..], hint),
                 None => client.extend_from_slice(frame),

@@ -12,7 +12,7 @@ use crate::message::{self, Report};
 use crate::session::Want;
 use crate::settings;
 use crate::shared::Notification;
-use crate::statement::{Kind, Modes, Setting, Text};
+use crate::statement::{ANY_SETTING, Kind, Modes, Setting, Text};
 
 /// The parameters of a Bind, those that are text.
 pub(crate) type Parameters = [Option<String>];
@@ -159,8 +159,9 @@ impl Client {
             Kind::Deallocate(Some((_, name))) => {
                 self.statements.remove(name.as_bytes());
             }
-            Kind::Declare { name, hold: false } => {
-                self.at_commit.cursors.insert(name.clone());
+            Kind::Declare { name, hold } => {
+                let cursors = if *hold { &mut self.held_cursors } else { &mut self.at_commit.cursors };
+                cursors.insert(name.clone());
             }
             _ => {}
         }
@@ -197,7 +198,8 @@ impl Client {
             return Ok(Went::Wrong);
         }
         self.read_only = read_only;
-        Ok(self.reply("BEGIN"))
+        let start = shown.trim_start().get(..5).is_some_and(|word| word.eq_ignore_ascii_case("start"));
+        Ok(self.reply(if start { "START TRANSACTION" } else { "BEGIN" }))
     }
 
     /// Makes the open transaction READ ONLY.
@@ -247,7 +249,7 @@ impl Client {
             && changed
         {
             // The client must hear of the parameters' old values.
-            turn.undo_now().await.map_err(server_gone)?;
+            turn.undo_now(&mut self.wire.output).await.map_err(server_gone)?;
         }
         if chain {
             self.tx = Tx::Open;
@@ -342,8 +344,15 @@ impl Client {
             turn.run(&sql.join("; ")).await.map_err(server_gone)?.ok();
         }
         if !changed.is_empty() {
-            let rows = turn.run(&settings::read(changed.iter())).await.map_err(server_gone)?;
-            for row in rows.unwrap_or_default() {
+            let mut sql = settings::read(changed.iter());
+            if changed.contains(ANY_SETTING) {
+                sql.push_str(" UNION ALL SELECT name, setting FROM pg_catalog.pg_settings ");
+                sql.push_str("WHERE source = 'session' AND name <> 'default_transaction_read_only'");
+            }
+            let rows = turn.run(&sql).await.map_err(server_gone)?;
+            for row in
+                rows.unwrap_or_default().into_iter().filter(|row| row[0].as_deref() != Some(ANY_SETTING))
+            {
                 if let [Some(name), value] = &row[..] {
                     self.settings.set(name, value.clone());
                 }

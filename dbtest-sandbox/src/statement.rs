@@ -87,6 +87,9 @@ pub struct Modes {
     pub read_only: Option<bool>,
 }
 
+/// The name of a parameter that only the server can tell.
+pub(crate) const ANY_SETTING: &str = "*";
+
 /// A parameter that a statement sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -558,7 +561,7 @@ impl<'a> Words<'a> {
             let called = self.tokens.get(at + 1).is_some_and(|next| next.kind == TokenKind::OpenParen);
             let word = token.text.trim_matches('"').to_ascii_lowercase();
             if called && word == "set_config" {
-                settings.extend(self.set_config(at + 2));
+                settings.push(self.set_config(at + 2).unwrap_or_else(|| Setting::new(ANY_SETTING, false)));
                 reads = false;
             } else if called && word == "pg_notify" {
                 let channel = self.tokens.get(at + 2).and_then(Token::text);

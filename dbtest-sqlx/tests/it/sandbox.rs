@@ -375,6 +375,33 @@ mod postgres {
             assert_eq!(value(&mut *two, "SELECT count(*) FROM temp").await?, "0");
         }
 
+        temporary_tables_outlive_a_commit(pool) {
+            let mut tx = pool.begin().await?;
+            run(&mut *tx, "CREATE TEMPORARY TABLE temp (x int) ON COMMIT DROP").await?;
+            tx.commit().await?;
+            assert_eq!(value(&pool, "SELECT count(*) FROM temp").await?, "0");
+        }
+
+        lock_table_needs_no_transaction(pool) {
+            run(&pool, "LOCK TABLE t").await?;
+        }
+
+        the_view_of_prepared_statements_shows_all(pool) {
+            let (mut one, mut two) = (pool.acquire().await?, pool.acquire().await?);
+            run(&mut *one, "PREPARE mine AS SELECT 1").await?;
+            let names = "SELECT string_agg(name, ',') FROM pg_prepared_statements WHERE statement LIKE '%SELECT 1'";
+            let shown = value(&mut *two, names).await?;
+            assert!(shown.starts_with("dbtest_") && !shown.contains("mine"), "{shown}");
+        }
+
+        an_error_of_the_simple_protocol_does_not_reach_the_extended_one(pool) {
+            let mut one = pool.acquire().await?;
+            assert_eq!(refused(&mut *one, "SELECT 1 / 0").await, "22012");
+            sqlx::query("INSERT INTO t (x) VALUES ($1)").bind(1).execute(&mut *one).await?;
+            let count: i64 = sqlx::query_scalar(COUNT).fetch_one(&mut *one).await?;
+            assert_eq!(count, 1);
+        }
+
         all_connections_have_one_server_process(pool) {
             let (mut one, mut two) = (pool.acquire().await?, pool.acquire().await?);
             let pid = "SELECT pg_backend_pid()";

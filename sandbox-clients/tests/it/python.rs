@@ -48,14 +48,6 @@ fn prints(place: &Place, file: &str, check: &str) -> String {
     ran.said(place)
 }
 
-/// Whether a client that knows nothing of unix sockets in libpq's way finds its server.
-pub(crate) fn asyncpg_reads(place: &Place) -> Result<(), String> {
-    let place = Place { url: place.plain.clone(), ..place.clone() };
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/python/check_asyncpg.py");
-    let ran = run(program_at(python()).args(["-B"]).arg(file).args(["several_statements", &place.url]), "");
-    if ran.status.success() { Ok(()) } else { Err(ran.to_string()) }
-}
-
 /// One test for each function of a file.
 macro_rules! checks {
     ($client:ident, $file:literal: $($check:ident)*) => {

@@ -379,8 +379,6 @@ fn a_cancel_ends_the_statement_and_nothing_else() {
             };
             let (slept, ()) = join(sleeping, cancelling).await;
             let words = said(slept, |n| n.to_string());
-            // Late: there is nothing to cancel any more, and nobody else is hit.
-            token.cancel_query(NoTls).await.expect("cancelled");
             format!("{words} {} {} {}", add(&other, "B").await, add(&client, "C").await, names(&client).await)
         })
     });

@@ -4,7 +4,6 @@ use sqlx::{Connection, PgConnection};
 
 use crate::place::{Place, each, run as block_on};
 use crate::process::{program, run};
-use crate::python::asyncpg_reads;
 
 #[test]
 fn psql_and_all_of_libpq_take_the_url_as_it_stands() {
@@ -29,9 +28,4 @@ fn sqlx_and_tokio_postgres_take_the_url_as_it_stands() {
             connection.await.expect("closed");
         });
     });
-}
-
-#[test]
-fn asyncpg_takes_the_url_as_it_stands() {
-    each(|place| asyncpg_reads(place).expect("asyncpg finds the server"));
 }
