@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::backend::{Boundary, Place};
 use crate::description::{Kept as KeptNote, now};
-use crate::engine::{Attached, Hold, Sandboxing, Settle, Settled};
+use crate::engine::{Attached, Found, Hold, Sandboxing, Settle, Settled};
 use crate::error::{Error, Result};
 use crate::ground::Ground;
 use crate::name::Name;
@@ -245,6 +245,14 @@ impl Ground {
         numbers.sort_by_key(|(number, _)| (*number != hint, *number));
         for (_, name) in numbers {
             let Some(mut attached) = self.places.attach(&name).await? else { continue };
+            // Since the survey another process may have leased it, failed in it, and kept it.
+            let kept = |found: &Found| {
+                found.name == name && found.description.as_ref().is_none_or(|note| note.kept.is_some())
+            };
+            if self.places.survey().await?.iter().any(kept) {
+                attached.detach().await;
+                continue;
+            }
             match attached.settle(settle).await {
                 Ok(Settled::Clean) => return Ok(self.claim(name, Held::Slot(attached), wanted)),
                 // Its last holder died, or changed the schema: make room for a new one.
