@@ -387,15 +387,9 @@ impl Client {
     }
 
     async fn deallocate_all(&mut self, shown: &str) -> Result<Went, Stop> {
-        let names = std::mem::take(&mut self.statements);
-        if !names.is_empty() {
-            if self.enter(Want::Session, shown).await? == Went::Wrong {
-                return Ok(Went::Wrong);
-            }
-            let Some(turn) = &mut self.turn else { return Ok(Went::Wrong) };
-            for prepared in names.into_values() {
-                turn.run(&format!("DEALLOCATE {}", prepared.server)).await.map_err(server_gone)?.ok();
-            }
+        if !self.statements.is_empty() && self.deallocate_quietly(Want::Session, shown).await? == Went::Wrong
+        {
+            return Ok(Went::Wrong);
         }
         Ok(self.reply("DEALLOCATE ALL"))
     }
@@ -405,7 +399,7 @@ impl Client {
             let words = "DISCARD ALL cannot run inside a transaction block";
             return Ok(self.fail(&Report::error("25001", words)));
         }
-        if self.deallocate_all_quietly(shown).await? == Went::Wrong {
+        if self.deallocate_quietly(Want::Write, shown).await? == Went::Wrong {
             return Ok(Went::Wrong);
         }
         let Some(turn) = &mut self.turn else { return Ok(Went::Wrong) };
@@ -420,8 +414,9 @@ impl Client {
         Ok(self.reply("DISCARD ALL"))
     }
 
-    async fn deallocate_all_quietly(&mut self, shown: &str) -> Result<Went, Stop> {
-        if self.enter(Want::Write, shown).await? == Went::Wrong {
+    /// Forgets every prepared statement. The client is told nothing but an error.
+    async fn deallocate_quietly(&mut self, want: Want, shown: &str) -> Result<Went, Stop> {
+        if self.enter(want, shown).await? == Went::Wrong {
             return Ok(Went::Wrong);
         }
         let Some(turn) = &mut self.turn else { return Ok(Went::Wrong) };
