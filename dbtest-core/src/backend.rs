@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
@@ -153,17 +153,35 @@ pub struct Place {
     pub max_connections: u32,
     /// Set by core when the test is over: see [`is_over`](Place::is_over).
     pub over: Arc<AtomicBool>,
+    /// Why the sandbox's connection was found dead: see [`lose`](Place::lose).
+    pub lost: Arc<OnceLock<DbError>>,
 }
 
 impl Place {
     pub(crate) fn new(name: impl Into<String>, url: impl Into<String>, max_connections: u32) -> Self {
-        Self { name: name.into(), url: url.into(), sandbox: None, max_connections, over: Arc::default() }
+        Self {
+            name: name.into(),
+            url: url.into(),
+            sandbox: None,
+            max_connections,
+            over: Arc::default(),
+            lost: Arc::default(),
+        }
     }
 
     /// The test is over. Asked by a backend whose pools can't be closed, before it opens one more
     /// connection: a clone of the pool that outlives the test must not reach the next one.
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::SeqCst)
+    }
+
+    /// Notes why the sandbox's connection is dead. A backend calls it whose pool throws a dead
+    /// connection away on its own: when the test is over nobody could tell any more that it was not
+    /// the test that closed it, and [`finish`](Backend::finish) reports it as
+    /// [`Boundary::Broken`].
+    pub fn lose(&self, error: DbError) {
+        // The first reason explains the others.
+        let _ = self.lost.set(error);
     }
 
     /// The place without its password, for messages.

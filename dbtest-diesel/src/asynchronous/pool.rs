@@ -197,6 +197,7 @@ impl Drop for Connecting {
 fn manager<C: Driver>(place: &Place, url: String, first: C) -> Manager<C> {
     let is_sandbox = place.sandbox.is_some();
     let (place, first) = (place.clone(), Mutex::new(Some(first)));
+    let checked = place.clone();
     let mut config = ManagerConfig::default();
     config.custom_setup = Box::new(move |url| {
         let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -216,7 +217,17 @@ fn manager<C: Driver>(place: &Place, url: String, first: C) -> Manager<C> {
     });
     // The connections are as young as the test: there is nothing else to test before each use.
     config.recycling_method = if is_sandbox {
-        RecyclingMethod::CustomFunction(Box::new(|connection| Box::pin(sandbox::settle(connection))))
+        RecyclingMethod::CustomFunction(Box::new(move |connection| {
+            let place = checked.clone();
+            Box::pin(async move {
+                sandbox::settle(connection).await.inspect_err(|error| {
+                    // Out of step is what a cancelled statement leaves; all else is not the test's way to end.
+                    if !matches!(error, diesel::result::Error::BrokenTransactionManager) {
+                        place.lose(C::db_error(error));
+                    }
+                })
+            })
+        }))
     } else {
         RecyclingMethod::Fast
     };
@@ -246,17 +257,18 @@ pub(super) async fn open<C: Driver, P: Pooling<C>>(place: &Place) -> Result<P::P
 /// Checks and ends the sandbox, closes the pool, counts what did not come back.
 pub(super) async fn finish<C: Driver, P: Pooling<C>>(pool: P::Pool, place: &Place, end: End) -> Finished {
     let until = Instant::now() + GRACE;
+    let closed = || place.lost.get().map_or(Boundary::Closed, |error| Boundary::Broken(error.clone()));
     let boundary = match &place.sandbox {
         None => Boundary::Intact,
         // The pool threw it away: whoever had it panicked, or was cancelled in the middle.
-        Some(_) if P::count(&pool).0 == 0 => Boundary::Closed,
+        Some(_) if P::count(&pool).0 == 0 => closed(),
         Some(sandbox) => match timeout_at(until, P::take(&pool)).await {
             Ok(Ok(mut lent)) => {
                 let boundary = sandbox::end(&mut *lent, sandbox, end).await;
                 P::discard(lent);
                 boundary
             }
-            _ if P::count(&pool).0 == 0 => Boundary::Closed,
+            _ if P::count(&pool).0 == 0 => closed(),
             _ => Boundary::Unknown,
         },
     };
