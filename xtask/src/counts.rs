@@ -147,8 +147,38 @@ fn without_parentheses(text: &str) -> String {
         .collect()
 }
 
-/// Whether a line of a failed leg's output helps to see why: the tests that passed do not.
+/// What failed tests said, without their backtraces: enough to see why where only the end of a
+/// run's output is kept.
+pub(crate) fn said(output: &[String]) -> Vec<String> {
+    const MOST_LINES: usize = 60;
+    let mut said = Vec::new();
+    let mut inside = false;
+    for line in output {
+        let word = line.trim_start();
+        if (word.starts_with("---- ") && word.ends_with(" stdout ----")) || word.starts_with("FAIL [") {
+            inside = true;
+        } else if ["stack backtrace:", "failures:", "test result:", "PASS [", "note: run with"]
+            .iter()
+            .any(|end| word.starts_with(end))
+        {
+            inside = false;
+        }
+        if inside && !word.is_empty() && said.len() < MOST_LINES {
+            said.push(line.clone());
+        }
+    }
+    said
+}
+
+/// Whether a line of a failed leg's output helps to see why: the tests that passed do not, nor does
+/// what was compiled.
 pub(crate) fn worth_printing(line: &str) -> bool {
+    if ["   Compiling ", "    Checking ", " Downloading ", "  Downloaded "]
+        .iter()
+        .any(|way| line.starts_with(way))
+    {
+        return false;
+    }
     let passed = line.starts_with("test ") && (line.ends_with(" ... ok") || line.contains(" ... ignored"));
     let word = line.trim_start();
     !passed && !word.starts_with("PASS [") && !word.starts_with("SKIP [")
@@ -290,5 +320,15 @@ test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
             NEXTEST.lines().chain(LIBTEST.lines()).filter(|line| worth_printing(line)).collect();
         assert!(kept.iter().any(|line| line.contains("panicked")));
         assert!(!kept.iter().any(|line| line.contains("good")), "{kept:?}");
+        assert!(!worth_printing("   Compiling tokio v1.54.1"));
+    }
+
+    #[test]
+    fn what_failed_tests_said_is_told_again_without_backtraces() {
+        let output: Vec<String> =
+            LIBTEST.lines().chain(["stack backtrace:", "   0: main"]).map(str::to_owned).collect();
+        let said = said(&output);
+        assert!(said.iter().any(|line| line.contains("panicked")), "{said:?}");
+        assert!(!said.iter().any(|line| line.contains("main")), "{said:?}");
     }
 }

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use args::{Options, Task};
-use counts::{Counts, worth_printing};
+use counts::{Counts, said, worth_printing};
 use leg::{Kind, Leg, Members, Verdict, decide, legs};
 use process::End;
 use report::{Outcome, Row, Seen, Sum, Tallies, judge};
@@ -183,6 +183,7 @@ impl Workspace {
                     counts: Counts::default(),
                     seen: None,
                     took: Duration::ZERO,
+                    said: Vec::new(),
                 },
                 None => self.run(leg, left.map_or(LEG_LIMIT, |left| left.min(LEG_LIMIT)), log_prefix)?,
             };
@@ -253,7 +254,8 @@ impl Workspace {
                 eprintln!("──────── all of it: {}", log.display());
             }
         }
-        Ok(Row { leg, outcome, counts, seen, took })
+        let said = if matches!(outcome, Outcome::Failed(_)) { said(&output) } else { Vec::new() };
+        Ok(Row { leg, outcome, counts, seen, took, said })
     }
 
     /// Asks the library which server it takes in this leg's environment.

@@ -53,6 +53,8 @@ pub(crate) struct Row {
     pub(crate) counts: Counts,
     pub(crate) seen: Option<Seen>,
     pub(crate) took: Duration,
+    /// What its failed tests said.
+    pub(crate) said: Vec<String>,
 }
 
 /// The sums over all legs.
@@ -132,6 +134,9 @@ pub(crate) fn report(rows: &[Row]) -> String {
                     row.leg.name,
                     row.leg.line()
                 );
+                for line in &row.said {
+                    let _ = writeln!(text, "    | {line}");
+                }
             }
             Outcome::NotRun { why, fatal: true } => {
                 let _ = writeln!(text, "FAILED {} could not run: {why}", row.leg.name);
@@ -308,7 +313,7 @@ mod tests {
         }
         let seen = leg.on().and_then(|_| Seen::parse("Postgres 15.14 | container postgres:15"));
         let outcome = judge(&leg, &counts, ended_well, seen.as_ref());
-        Row { leg, outcome, counts, seen, took: Duration::from_millis(1250) }
+        Row { leg, outcome, counts, seen, took: Duration::from_millis(1250), said: Vec::new() }
     }
 
     const GOOD: &str = "test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out";

@@ -184,16 +184,10 @@ fn queries_of_one_client_are_pipelined() {
             let words = [a, b, c].map(|result| said(result, |n| n.to_string()));
             // What is sent between BEGIN and ROLLBACK without waiting is in the transaction. It is
             // prepared before: a query's text alone is executed only after its preparation was answered.
-            let third = client
-                .prepare("INSERT INTO author (name) VALUES ('C')")
-                .await
-                .expect("prepared");
+            let third = client.prepare("INSERT INTO author (name) VALUES ('C')").await.expect("prepared");
             let (begin, (insert, rollback)) = join(
                 client.batch_execute("BEGIN"),
-                join(
-                    client.execute(&third, &[]),
-                    client.batch_execute("ROLLBACK"),
-                ),
+                join(client.execute(&third, &[]), client.batch_execute("ROLLBACK")),
             )
             .await;
             format!(
