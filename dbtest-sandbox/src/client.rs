@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use crate::extended::{Portal, Prepared};
 use crate::handshake::{self, Opening, Startup};
 use crate::message::{self, Report};
-use crate::runtime::Look;
+use crate::runtime::{By, Look};
 use crate::sandbox;
 use crate::session::{self, Want};
 use crate::settings::Settings;
@@ -26,8 +26,12 @@ use crate::wire::{Frame, Malformed, Stream, Wire, frame_length, take_frame};
 /// How much of a client's input is read ahead while its statement runs.
 const AHEAD: usize = 256 * 1024;
 
+/// So much of a result is held back while its statement may still turn out to write. It is time
+/// that the client waits; a statement that has read so much and then writes fails.
+const DOUBT: usize = 64 * 1024;
+
 /// So much of a result goes to the client in one piece, if it comes quickly.
-const PIECE: usize = 32 * 1024;
+const PIECE: usize = 8 * 1024;
 
 /// How much may wait for a client before it is asked for more.
 const MOST_UNREAD: usize = 256 * 1024;
@@ -328,7 +332,7 @@ impl Client {
     }
 
     async fn wait(&mut self, parked: bool) -> Result<(), Stop> {
-        let mut look = Look::default();
+        let mut look = Look::new(By::Client);
         loop {
             if self.peer.stopped() {
                 let words = "terminating connection: the test of this sandbox is over";
@@ -343,20 +347,22 @@ impl Client {
             let (peer, wire) = (&self.peer, &mut self.wire);
             let mut woken = std::pin::pin!(peer.wake.notified());
             let read = std::future::poll_fn(|cx| {
-                if let Poll::Ready(Err(error)) = wire.poll_write(cx) {
-                    return Poll::Ready(Err(error));
+                loop {
+                    if let Poll::Ready(Err(error)) = wire.poll_write(cx) {
+                        return Poll::Ready(Err(error));
+                    }
+                    // Who does not read its answers is asked for nothing more.
+                    let asks = wire.output.len() <= MOST_UNREAD;
+                    if asks && let Poll::Ready(read) = wire.poll_read(cx) {
+                        return Poll::Ready(read.map(Some));
+                    }
+                    if woken.as_mut().poll(cx).is_ready() || peer.has_news(delivers) {
+                        return Poll::Ready(Ok(None));
+                    }
+                    if !asks || look.finds(cx, || wire.look()).is_none() {
+                        return Poll::Pending;
+                    }
                 }
-                // Who does not read its answers is asked for nothing more.
-                if wire.output.len() <= MOST_UNREAD
-                    && let Poll::Ready(read) = wire.poll_read(cx)
-                {
-                    return Poll::Ready(read.map(Some));
-                }
-                if woken.as_mut().poll(cx).is_ready() || peer.has_news(delivers) {
-                    return Poll::Ready(Ok(None));
-                }
-                look.again(cx);
-                Poll::Pending
             })
             .await?;
             match read {
@@ -483,7 +489,7 @@ impl Client {
 
     /// Runs the server until it has answered all that was sent, with the client reading along.
     pub(crate) async fn pump(&mut self) -> Result<(), Stop> {
-        let mut look = Look::default();
+        let mut look = Look::new(By::Server);
         let Self { turn, wire, peer, gone, ended, cancelling, tx, shared, settings, borrowed, .. } = self;
         let Some(turn) = turn else { return Ok(()) };
         let (mut stopped, mut cancelled, mut idle) = (false, false, false);
@@ -493,102 +499,106 @@ impl Client {
             let mut woken = std::pin::pin!(peer.wake.notified());
             let done = std::future::poll_fn(|cx| {
                 loop {
-                    if let Poll::Ready(ready) = turn.poll(cx, &mut wire.output) {
-                        return Poll::Ready(ready.map(|()| true));
-                    }
-                    // At the end nobody waits for a client that does not read.
-                    *gone |= stopped && wire.output.len() > MOST_UNREAD;
-                    if *gone {
-                        if !wire.output.is_empty() {
-                            wire.output.clear();
-                            continue;
+                    loop {
+                        if let Poll::Ready(ready) = turn.poll(cx, &mut wire.output) {
+                            return Poll::Ready(ready.map(|()| true));
                         }
-                    } else if wire.output.len() > AHEAD
-                        || !(turn.may_retry || look.looks() && wire.output.len() < PIECE)
-                    {
-                        // From here on the client has seen some of it.
-                        turn.may_retry = false;
-                        let before = wire.output.len();
-                        if let Poll::Ready(Err(_)) = wire.poll_write(cx) {
-                            *gone = true;
-                            continue;
-                        }
-                        if before > wire.output.len() {
-                            continue;
-                        }
-                    }
-                    let full = turn.copy_in && turn.upstream.wire.output.len() > MOST_COPIED;
-                    // A piece of a copy is handed on when all of it is there.
-                    let ahead = match frame_length(&wire.input) {
-                        Some(Ok(length)) if turn.copy_in => length.max(AHEAD),
-                        _ => AHEAD,
-                    };
-                    if !*gone && !*ended && !full && wire.input.len() < ahead {
-                        match wire.poll_read(cx) {
-                            Poll::Ready(Ok(0)) => *ended = true,
-                            Poll::Ready(Err(_)) => *gone = true,
-                            Poll::Ready(Ok(_)) => {}
-                            Poll::Pending => {
-                                if turn.copy_in
-                                    && copy(turn, wire, *gone || *ended || stopped, &mut copy_failed)
-                                {
-                                    continue;
-                                }
-                                break;
+                        // At the end nobody waits for a client that does not read.
+                        *gone |= stopped && wire.output.len() > MOST_UNREAD;
+                        if *gone {
+                            if !wire.output.is_empty() {
+                                wire.output.clear();
+                                continue;
+                            }
+                        } else if wire.output.len() > DOUBT
+                            || !(turn.may_retry || look.looks() && wire.output.len() < PIECE)
+                        {
+                            // From here on the client has seen some of it.
+                            turn.may_retry = false;
+                            let before = wire.output.len();
+                            if let Poll::Ready(Err(_)) = wire.poll_write(cx) {
+                                *gone = true;
+                                continue;
+                            }
+                            if before > wire.output.len() {
+                                continue;
                             }
                         }
-                        if turn.copy_in {
-                            copy(turn, wire, *gone || *ended || stopped, &mut copy_failed);
+                        let full = turn.copy_in && turn.upstream.wire.output.len() > MOST_COPIED;
+                        // A piece of a copy is handed on when all of it is there.
+                        let ahead = match frame_length(&wire.input) {
+                            Some(Ok(length)) if turn.copy_in => length.max(AHEAD),
+                            _ => AHEAD,
+                        };
+                        if !*gone && !*ended && !full && wire.input.len() < ahead {
+                            match wire.poll_read(cx) {
+                                Poll::Ready(Ok(0)) => *ended = true,
+                                Poll::Ready(Err(_)) => *gone = true,
+                                Poll::Ready(Ok(_)) => {}
+                                Poll::Pending => {
+                                    if turn.copy_in
+                                        && copy(turn, wire, *gone || *ended || stopped, &mut copy_failed)
+                                    {
+                                        continue;
+                                    }
+                                    break;
+                                }
+                            }
+                            if turn.copy_in {
+                                copy(turn, wire, *gone || *ended || stopped, &mut copy_failed);
+                            }
+                            continue;
                         }
-                        continue;
+                        if turn.copy_in && copy(turn, wire, *gone || *ended || stopped, &mut copy_failed) {
+                            continue;
+                        }
+                        break;
                     }
-                    if turn.copy_in && copy(turn, wire, *gone || *ended || stopped, &mut copy_failed) {
-                        continue;
-                    }
-                    break;
-                }
-                // Whoever leaves an open transaction behind wants nothing of it done.
-                let leaves = (*gone || (*ended && wire.input.is_empty())) && *tx != Tx::Idle;
-                let insists = leaves || stopped;
-                cancelled |= peer.cancelled();
-                // Never our own statements: a savepoint would be missing.
-                let works = turn.works_for_client();
-                // Each request counts: the server forgets one that comes before the statement.
-                let asked = cancelled && cancelling.as_ref().is_none_or(JoinHandle::is_finished);
-                if works && (asked || (insists && cancelling.is_none())) {
-                    cancelled = false;
-                    *cancelling = Some(sandbox::cancel(turn));
-                }
-                // The server forgets a request that comes before the statement does.
-                while insists && again.get_or_insert_with(pause).as_mut().poll(cx).is_ready() {
-                    if works && cancelling.as_ref().is_none_or(JoinHandle::is_finished) {
+                    // Whoever leaves an open transaction behind wants nothing of it done.
+                    let leaves = (*gone || (*ended && wire.input.is_empty())) && *tx != Tx::Idle;
+                    let insists = leaves || stopped;
+                    cancelled |= peer.cancelled();
+                    // Never our own statements: a savepoint would be missing.
+                    let works = turn.works_for_client();
+                    // Each request counts: the server forgets one that comes before the statement.
+                    let asked = cancelled && cancelling.as_ref().is_none_or(JoinHandle::is_finished);
+                    if works && (asked || (insists && cancelling.is_none())) {
+                        cancelled = false;
                         *cancelling = Some(sandbox::cancel(turn));
                     }
-                    again = None;
-                }
-                if !stopped && peer.stopped() {
-                    return Poll::Ready(Ok(false));
-                }
-                // Who waits for the turn must know whether it is the server or this client that
-                // makes nothing of it.
-                let sent = turn.upstream.wire.output.is_empty();
-                let waits = !*gone && (wire.output.len() > MOST_UNREAD || (turn.copy_in && sent));
-                if waits != idle && !*borrowed {
-                    idle = waits;
-                    shared.holds(peer.id, settings.application(), &turn.running, idle);
-                }
-                if woken.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(Ok(false));
-                }
-                look.again(cx);
-                if !look.looks() && !*gone && !turn.may_retry && wire.output.len() < PIECE {
-                    // What was held back for a larger piece goes now: nothing wakes us for it.
-                    if let Poll::Ready(Err(_)) = wire.poll_write(cx) {
-                        *gone = true;
-                        cx.waker().wake_by_ref();
+                    // The server forgets a request that comes before the statement does.
+                    while insists && again.get_or_insert_with(pause).as_mut().poll(cx).is_ready() {
+                        if works && cancelling.as_ref().is_none_or(JoinHandle::is_finished) {
+                            *cancelling = Some(sandbox::cancel(turn));
+                        }
+                        again = None;
                     }
+                    if !stopped && peer.stopped() {
+                        return Poll::Ready(Ok(false));
+                    }
+                    // Who waits for the turn must know whether it is the server or this client that
+                    // makes nothing of it.
+                    let sent = turn.upstream.wire.output.is_empty();
+                    let waits = !*gone && (wire.output.len() > MOST_UNREAD || (turn.copy_in && sent));
+                    if waits != idle && !*borrowed {
+                        idle = waits;
+                        shared.holds(peer.id, settings.application(), &turn.running, idle);
+                    }
+                    if woken.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(Ok(false));
+                    }
+                    if !turn.copy_in && look.finds(cx, || turn.upstream.wire.look()).is_some() {
+                        continue;
+                    }
+                    if !look.looks() && !*gone && !turn.may_retry && wire.output.len() < PIECE {
+                        // What was held back for a larger piece goes now: nothing wakes us for it.
+                        if let Poll::Ready(Err(_)) = wire.poll_write(cx) {
+                            *gone = true;
+                            cx.waker().wake_by_ref();
+                        }
+                    }
+                    return Poll::Pending;
                 }
-                Poll::Pending
             })
             .await
             .map_err(server_gone)?;

@@ -14,13 +14,10 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 /// How long the thread looks for the next message before it sleeps.
-const LOOK: Duration = Duration::from_micros(60);
+const LOOK: Duration = Duration::from_micros(100);
 
-/// Giving way to other threads took longer than this: the processor is wanted.
-const BUSY: Duration = Duration::from_micros(20);
-
-/// For how long the thread sleeps at once after that. It doubles each time in a row.
-const REST: [Duration; 2] = [Duration::from_millis(5), Duration::from_secs(1)];
+/// For how long nobody looks after it was in vain. It doubles each time in a row.
+const REST: [Duration; 2] = [Duration::from_millis(2), Duration::from_secs(1)];
 
 static RUNTIME: LazyLock<Handle> = LazyLock::new(|| {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -49,45 +46,97 @@ pub(crate) async fn run<T: Send + 'static>(future: Pin<Box<dyn Future<Output = T
 }
 
 thread_local! {
-    /// Until when nobody looks, and for how long it will be the next time.
-    static RESTING: Cell<(Option<Instant>, Duration)> = const { Cell::new((None, REST[0])) };
+    /// How many of the thread's tasks look for a message.
+    static LOOKING: Cell<u32> = const { Cell::new(0) };
+    /// Until when nobody looks, and for how long it will be the next time: at clients, at servers.
+    static RESTING: [Cell<(Option<Instant>, Duration)>; 2] = const { [const { Cell::new((None, REST[0])) }; 2] };
+}
+
+/// Who is to send the next message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum By {
+    Client,
+    Server,
 }
 
 /// One wait for a message.
-#[derive(Debug, Default)]
+///
+/// Looking pays while it finds. In vain it is a processor that others could have had: the very
+/// thread that is to send the message, where there are more of them than processors.
+#[derive(Debug)]
 pub(crate) struct Look {
+    from: By,
+    /// Set once it looks.
     until: Option<Instant>,
     given_up: bool,
 }
 
 impl Look {
+    pub(crate) fn new(from: By) -> Self {
+        Self { from, until: None, given_up: false }
+    }
+
     /// Whether the thread still looks.
     pub(crate) fn looks(&self) -> bool {
         !self.given_up
     }
 
-    /// Called when nothing is there: asks to be polled again at once, or to sleep.
-    pub(crate) fn again(&mut self, cx: &mut Context<'_>) {
+    /// Called when nothing is there: looks whether `found` something comes, which may be all that
+    /// the thread does if nobody else looks. Otherwise it asks to be polled again at once, or gives
+    /// up and lets the thread sleep.
+    pub(crate) fn finds(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut found: impl FnMut() -> Option<()>,
+    ) -> Option<()> {
+        while self.goes_on() {
+            if let Some(()) = found() {
+                RESTING.with(|resting| resting[self.from as usize].set((None, REST[0])));
+                return Some(());
+            }
+            if LOOKING.get() > 1 {
+                cx.waker().wake_by_ref();
+                return None;
+            }
+            std::thread::yield_now();
+        }
+        None
+    }
+
+    /// Whether to look once more.
+    fn goes_on(&mut self) -> bool {
         if self.given_up {
-            return;
+            return false;
         }
         let now = Instant::now();
-        let (resting, rest) = RESTING.get();
-        if now >= *self.until.get_or_insert(now + LOOK) || resting.is_some_and(|until| now < until) {
-            self.given_up = true;
-            return;
+        let (resting, rest) = RESTING.with(|resting| resting[self.from as usize].get());
+        match self.until {
+            Some(until) if now < until => return true,
+            Some(_) => {
+                let next = (Some(now + rest), (rest * 2).min(REST[1]));
+                RESTING.with(|resting| resting[self.from as usize].set(next));
+            }
+            None if resting.is_none_or(|until| now >= until) => {
+                self.until = Some(now + LOOK);
+                LOOKING.set(LOOKING.get() + 1);
+                return true;
+            }
+            None => {}
         }
-        std::thread::yield_now();
-        if now.elapsed() > BUSY {
-            // On a machine with more work than processors, giving way costs a time slice each
-            // time, and a thread that sleeps is woken first.
-            RESTING.set((Some(Instant::now() + rest), (rest * 2).min(REST[1])));
-            self.given_up = true;
-            return;
+        self.give_up();
+        false
+    }
+
+    fn give_up(&mut self) {
+        if self.until.is_some() && !self.given_up {
+            LOOKING.set(LOOKING.get() - 1);
         }
-        if resting.is_some() {
-            RESTING.set((None, REST[0]));
-        }
-        cx.waker().wake_by_ref();
+        self.given_up = true;
+    }
+}
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        self.give_up();
     }
 }

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use postgres_protocol::message::frontend;
 
 use crate::message::{self, ServerError};
-use crate::runtime::Look;
+use crate::runtime::{By, Look};
 use crate::server::Upstream;
 use crate::wire::{Fields, frame_length};
 
@@ -256,8 +256,6 @@ impl Session {
         query(sql, &mut self.upstream.wire.output);
         // The server forgets it with every Query, also with ours.
         self.unnamed = None;
-        // A query ends the unnamed statement.
-        self.unnamed = None;
         self.replies.push_back(Reply { what: What::Query, own: true });
     }
 
@@ -266,19 +264,19 @@ impl Session {
         self.start();
         self.send_own(sql);
         let mut nobody = BytesMut::new();
-        let mut look = Look::default();
-        std::future::poll_fn(|cx| match self.poll(cx, &mut nobody) {
-            // What a client left on its way is for nobody.
-            Poll::Pending if !nobody.is_empty() => {
-                nobody.clear();
-                cx.waker().wake_by_ref();
-                Poll::Pending
+        let mut look = Look::new(By::Server);
+        std::future::poll_fn(|cx| {
+            loop {
+                match self.poll(cx, &mut nobody) {
+                    // What a client left on its way is for nobody.
+                    Poll::Pending if !nobody.is_empty() => nobody.clear(),
+                    Poll::Pending => match look.finds(cx, || self.upstream.wire.look()) {
+                        Some(()) => {}
+                        None => return Poll::Pending,
+                    },
+                    ready => return ready,
+                }
             }
-            Poll::Pending => {
-                look.again(cx);
-                Poll::Pending
-            }
-            ready => ready,
         })
         .await?;
         Ok(match self.answer.own_error.take() {
@@ -296,7 +294,6 @@ impl Session {
     pub(crate) fn send_query(&mut self, frame: &[u8]) {
         self.unnamed = None;
         self.push(frame, What::Query, false);
-        self.unnamed = None;
     }
 
     pub(crate) fn send_parse(&mut self, frame: &[u8], name: Option<Bytes>, own: bool) {

@@ -1,11 +1,13 @@
 //! Bytes in and out: sockets, buffers, and the frames of protocol 3. It knows no meaning.
 
-use std::io;
+use std::cell::RefCell;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -86,17 +88,45 @@ pub(crate) struct Wire {
     stream: Stream,
     pub(crate) input: BytesMut,
     pub(crate) output: BytesMut,
+    /// What looking found.
+    found: Option<io::Result<usize>>,
 }
 
 impl Wire {
     pub(crate) fn new(stream: Stream) -> Self {
-        Self { stream, input: BytesMut::new(), output: BytesMut::new() }
+        Self { stream, input: BytesMut::new(), output: BytesMut::new(), found: None }
     }
 
     /// Reads what is there. `Ready(0)` is the other side's end.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let Some(found) = self.found.take() {
+            return Poll::Ready(found);
+        }
         self.input.reserve(READ);
         std::pin::pin!(self.stream.read_buf(&mut self.input)).poll(cx)
+    }
+
+    /// Reads what is there past the runtime, for a thread that looks for the next message: to ask
+    /// the runtime costs more than to ask the socket. What is found, [`poll_read`](Wire::poll_read)
+    /// reports next.
+    pub(crate) fn look(&mut self) -> Option<()> {
+        thread_local! {
+            static PIECE: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
+        }
+        let socket = match &self.stream {
+            Stream::Tcp(stream) => SockRef::from(stream),
+            Stream::Unix(stream) => SockRef::from(stream),
+        };
+        let found = PIECE.with_borrow_mut(|piece| {
+            let read = (&*socket).read(piece)?;
+            self.input.extend_from_slice(&piece[..read]);
+            Ok(read)
+        });
+        if found.as_ref().is_err_and(|error: &io::Error| error.kind() == io::ErrorKind::WouldBlock) {
+            return None;
+        }
+        self.found = Some(found);
+        Some(())
     }
 
     /// Writes what there is to write, as far as the socket takes it.

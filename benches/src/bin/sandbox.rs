@@ -5,10 +5,17 @@
 //! cargo run --release --bin sandbox -- postgres://me:secret@127.0.0.1:5432/scratch
 //! ```
 //!
+//! Beside them two relays that only copy bytes show what the way through another thread costs.
 //! It makes the table `bench` in that database and drops it. Both ways go over the same kind of
 //! socket: TCP, or with `?host=/folder` a unix socket.
 
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::time::{Duration, Instant};
+
+use socket2::Socket;
 
 use dbtest_sandbox::{Address, End, Listen, Options, Sandbox, Server, Upstream};
 use tokio_postgres::{Client, Config, NoTls};
@@ -114,23 +121,105 @@ fn server(url: &str) -> Result<Server> {
     })
 }
 
+/// A relay understands nothing and copies bytes: what any server between the client and the
+/// database costs here before it does anything useful.
+fn relay(server: &Address, folder: &Path, way: Relay) -> Result<Address> {
+    match server.clone() {
+        Address::Tcp(host, port) => {
+            let listener = TcpListener::bind("127.0.0.1:0")?;
+            let port_here = listener.local_addr()?.port();
+            std::thread::spawn(move || -> io::Result<()> {
+                let (client, server) = (listener.accept()?.0, TcpStream::connect((host, port))?);
+                client.set_nodelay(true)?;
+                server.set_nodelay(true)?;
+                carry(client.into(), server.into(), way)
+            });
+            Ok(Address::Tcp("127.0.0.1".to_owned(), port_here))
+        }
+        Address::Unix(server) => {
+            let path = folder.join(format!(".s.PGSQL.{}", way as u8 + 1));
+            let listener = UnixListener::bind(&path)?;
+            std::thread::spawn(move || -> io::Result<()> {
+                carry(listener.accept()?.0.into(), UnixStream::connect(server)?.into(), way)
+            });
+            Ok(Address::Unix(path))
+        }
+    }
+}
+
+/// How a relay waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Relay {
+    /// A thread for each direction sleeps until there is something.
+    Sleeping,
+    /// One thread looks at both sides all the time, unless both are silent for long.
+    Looking,
+}
+
+fn carry(client: Socket, server: Socket, way: Relay) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    match way {
+        Relay::Sleeping => {
+            let (from, to) = (client.try_clone()?, server.try_clone()?);
+            std::thread::spawn(move || io::copy(&mut &from, &mut &to));
+            loop {
+                let read = (&server).read(&mut buffer)?;
+                if read == 0 {
+                    return Ok(());
+                }
+                (&client).write_all(&buffer[..read])?;
+            }
+        }
+        Relay::Looking => {
+            client.set_nonblocking(true)?;
+            server.set_nonblocking(true)?;
+            let mut last = Instant::now();
+            loop {
+                for (mut from, to) in [(&client, &server), (&server, &client)] {
+                    match from.read(&mut buffer) {
+                        Ok(0) => return Ok(()),
+                        Ok(read) => {
+                            to.set_nonblocking(false)?;
+                            { to }.write_all(&buffer[..read])?;
+                            to.set_nonblocking(true)?;
+                            last = Instant::now();
+                        }
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                if last.elapsed() > Duration::from_micros(200) {
+                    std::thread::sleep(Duration::from_micros(100));
+                } else {
+                    std::thread::yield_now();
+                }
+            }
+        }
+    }
+}
+
 fn at(sorted: &[f64], share: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * share) as usize]
 }
 
-/// One way to the database and the other: micro- or milliseconds do not matter, only the ratio.
-fn report(name: &str, mut direct: Vec<f64>, mut through: Vec<f64>) {
-    let mut ratios: Vec<f64> = through.iter().zip(&direct).map(|(t, d)| t / d).collect();
-    for list in [&mut ratios, &mut direct, &mut through] {
-        list.sort_by(f64::total_cmp);
+/// The ways to the database beside each other: the first is what the others are measured by.
+fn report(name: &str, ways: &mut [Vec<f64>]) {
+    let ratios: Vec<f64> = ways[1..]
+        .iter()
+        .map(|way| {
+            let mut ratios: Vec<f64> = way.iter().zip(&ways[0]).map(|(way, first)| way / first).collect();
+            ratios.sort_by(f64::total_cmp);
+            at(&ratios, 0.5)
+        })
+        .collect();
+    for way in ways.iter_mut() {
+        way.sort_by(f64::total_cmp);
     }
-    println!(
-        "| {name} | {:.0} | {:.0} | {:.2} | {:.2} |",
-        at(&direct, 0.5),
-        at(&through, 0.5),
-        at(&through, 0.1) / at(&direct, 0.1),
-        at(&ratios, 0.5)
-    );
+    print!("| {name} | {:.0} |", at(&ways[0], 0.5));
+    for (way, median) in ways[1..].iter().zip(ratios) {
+        print!(" {:.0} | {:.2} ({median:.2}) |", at(way, 0.5), at(way, 0.1) / at(&ways[0], 0.1));
+    }
+    println!();
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -150,21 +239,28 @@ async fn main() -> Result<()> {
     let upstream = Upstream::connect(server.clone()).await?;
     let sandbox = Sandbox::open(upstream, Options { listen, ..Options::default() }).await?;
     let through = connect(&config(&server, sandbox.address(), Some(sandbox.password()))).await?;
-    println!("| | direct, µs | sandbox, µs | ratio of p10 | median ratio |");
-    println!("| --- | --- | --- | --- | --- |");
+    let mut ways = vec![direct, through];
+    for way in [Relay::Sleeping, Relay::Looking] {
+        let relay = relay(&server.address, &folder, way)?;
+        ways.push(connect(&config(&server, &relay, server.password.as_deref())).await?);
+    }
+    println!(
+        "| | direct, µs | sandbox, µs | ratio of p10 (median) | relay | ratio | looking relay | ratio |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
     for work in WORKS {
-        let (mut slow, mut fast) = (Vec::new(), Vec::new());
-        for pair in 0..PAIRS {
-            // First the one, then the other, so that neither always comes second.
-            for direct_now in [pair % 2 == 0, pair % 2 == 1] {
-                let client = if direct_now { &direct } else { &through };
-                let took = block(client, work).await?.as_secs_f64() * 1e6;
-                if direct_now { fast.push(took) } else { slow.push(took) }
+        let mut took: Vec<Vec<f64>> = vec![Vec::new(); ways.len()];
+        for round in 0..PAIRS {
+            // Each comes first as often as the others.
+            for turn in 0..ways.len() {
+                let way = (round + turn) % ways.len();
+                took[way].push(block(&ways[way], work).await?.as_secs_f64() * 1e6);
             }
         }
-        report(work.name, fast, slow);
+        report(work.name, &mut took);
     }
-    drop(through);
+    let direct = ways.remove(0);
+    drop(ways);
     let closed = sandbox.close(End::Discard).await;
     closed.intact?;
     // A whole test: connect, write, end; by hand, and through a sandbox on a warm connection.
@@ -191,7 +287,7 @@ async fn main() -> Result<()> {
         warm = closed.upstream;
         sandboxed.push(start.elapsed().as_secs_f64() * 1e6);
     }
-    report("a test: connect, begin, insert, roll back", by_hand, sandboxed);
+    report("a test: connect, begin, insert, roll back", &mut [by_hand, sandboxed]);
     direct.batch_execute("DROP TABLE bench").await?;
     std::fs::remove_dir_all(&folder)?;
     Ok(())
