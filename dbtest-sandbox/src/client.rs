@@ -31,7 +31,7 @@ const AHEAD: usize = 256 * 1024;
 const DOUBT: usize = 64 * 1024;
 
 /// So much of a result goes to the client in one piece, if it comes quickly.
-const PIECE: usize = 8 * 1024;
+const PIECE: usize = 32 * 1024;
 
 /// How much may wait for a client before it is asked for more.
 const MOST_UNREAD: usize = 256 * 1024;
