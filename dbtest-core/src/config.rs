@@ -28,6 +28,11 @@ pub const SETTINGS: &[(&str, &str, &str)] = &[
     ("DBTEST_STRATEGY", "unset", "rollback, truncate, template or schema: overrides attribute and builder"),
     ("DBTEST_MAX_CONNECTIONS", "10", "the most connections that a test's pool opens"),
     (
+        "DBTEST_CONNECTIONS",
+        "what the server allows, less a few",
+        "how many connections the tests of all processes have on a server at once; others wait",
+    ),
+    (
         "DBTEST_KEEP",
         "unset",
         "1 keeps every test's database; under rollback it commits, so there is something to see",
@@ -48,6 +53,7 @@ pub(crate) struct Config {
     pub(crate) allow_hosts: Vec<String>,
     pub(crate) strategy: Option<String>,
     pub(crate) max_connections: Option<u32>,
+    pub(crate) connections: Option<u32>,
     pub(crate) keep: bool,
     pub(crate) keep_max: usize,
     pub(crate) fresh: bool,
@@ -146,6 +152,7 @@ fn read(get: &dyn Fn(&str) -> Option<String>) -> Result<Config> {
             .unwrap_or_default(),
         strategy: set("DBTEST_STRATEGY"),
         max_connections: number("DBTEST_MAX_CONNECTIONS")?,
+        connections: number("DBTEST_CONNECTIONS")?,
         keep: flag("DBTEST_KEEP")?,
         keep_max: number("DBTEST_KEEP_MAX")?.map_or(5, |number| number as usize),
         fresh: flag("DBTEST_FRESH")?,

@@ -252,6 +252,29 @@ impl Error {
         )
     }
 
+    pub(crate) fn no_connections(
+        server: &str,
+        test: &str,
+        missing: u32,
+        connections: u32,
+        holders: &[(String, u32)],
+    ) -> Self {
+        let mut held = String::new();
+        for (at, (holder, count)) in holders.iter().enumerate() {
+            held.push_str(if at == 0 { " " } else { ", " });
+            held.push_str(&format!("{count} by {holder}"));
+        }
+        Self::new(
+            ErrorKind::Connect,
+            format!(
+                "{test} waited in vain for {missing} connections to {server}: all tests together may have \
+                 {connections}, and they are held:{held}"
+            ),
+            "raise the server's max_connections, or lower DBTEST_MAX_CONNECTIONS (the pools' size), or run fewer \
+             tests at once; DBTEST_CONNECTIONS says how many connections all tests may have",
+        )
+    }
+
     pub(crate) fn cleanup(place: &str, why: impl fmt::Display) -> Self {
         Self::new(
             ErrorKind::Cleanup,

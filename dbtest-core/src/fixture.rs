@@ -12,6 +12,7 @@ use crate::config::{Config, config};
 use crate::engine::{Engine, Places, postgres_schema};
 use crate::error::{Error, Result};
 use crate::ground::{Fill, Ground};
+use crate::server::budget::Budget;
 use crate::server::{self, Connect, Running, Server};
 use crate::setup::{Action, Migrations, Setup, StepError, fingerprint};
 use crate::slot::Wanted;
@@ -317,14 +318,18 @@ impl<B: Backend> Fixture<B> {
                 }
             }
         }
+        let budget = |allowed| Budget::new(&config.dir, &places.shown(), allowed, config.connections);
+        let budget = places.connections().map(budget).transpose()?;
         let label = self.label.unwrap_or_else(|| "this crate".to_owned());
         let ground =
             ground(&self.setup, &*places, label, &self.salt, config, |fingerprint, label, identity| {
                 let fill = fill(self.setup.clone(), Arc::clone(&connect));
-                Ground::new(Arc::clone(&places), fingerprint, label, identity, config, fill)
+                Ground::new(Arc::clone(&places), fingerprint, label, identity, config, budget, fill)
             });
+        let max_connections = config.max_connections.or(self.max_connections).unwrap_or(10);
         let wanted = Wanted {
-            max_connections: config.max_connections.or(self.max_connections).unwrap_or(10),
+            max_connections,
+            pool: strategy.connections(B::ENGINE, max_connections),
             restart_identity: self.restart_identity,
         };
         let context = Context { ground, engine: B::ENGINE, test, wanted, origin: running.origin.clone() };

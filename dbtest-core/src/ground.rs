@@ -12,6 +12,7 @@ use crate::description::Description;
 use crate::engine::{Found, Places};
 use crate::error::{Error, Result};
 use crate::name::Name;
+use crate::server::budget::Budget;
 use crate::slot::Claim;
 use crate::{progress, sweep};
 
@@ -25,6 +26,8 @@ pub(crate) struct Ground {
     pub(crate) label: String,
     pub(crate) identity: String,
     pub(crate) config: &'static Config,
+    /// The connections that tests may have, where the server counts them.
+    pub(crate) budget: Option<Budget>,
     fill: Fill,
     template: OnceCell<Template>,
     failed: OnceLock<(Error, String)>,
@@ -56,6 +59,7 @@ impl Ground {
         label: String,
         identity: String,
         config: &'static Config,
+        budget: Option<Budget>,
         fill: Fill,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -64,6 +68,7 @@ impl Ground {
             label,
             identity,
             config,
+            budget,
             fill,
             template: OnceCell::new(),
             failed: OnceLock::new(),

@@ -56,6 +56,14 @@ impl Hub {
         Ok(Lent { session: Some(session), hub: Arc::clone(self), usable: true })
     }
 
+    /// Closes what is idle.
+    pub(crate) async fn rest(&self) {
+        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        for session in idle {
+            session.close().await;
+        }
+    }
+
     /// A session of its own on the maintenance database, that is never lent to others.
     pub(crate) async fn open_own(&self) -> Result<Box<dyn Session>> {
         self.open(self.own.clone()).await

@@ -11,6 +11,7 @@ use crate::ground::Ground;
 use crate::name::Name;
 #[cfg(feature = "sandbox")]
 use crate::sandbox::Wire;
+use crate::server::budget::{Budget, Share};
 use crate::{progress, sweep};
 
 /// A place that one test has, and the crash-safe claim on it: it ends when this process does,
@@ -26,6 +27,8 @@ pub struct Claim {
     exact: bool,
     #[cfg(feature = "sandbox")]
     wire: Wire,
+    /// Its part of the connections that all tests may have.
+    share: Share,
 }
 
 #[derive(Debug)]
@@ -49,6 +52,8 @@ pub struct Kept {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
     pub(crate) max_connections: u32,
+    /// How many of them are the server's.
+    pub(crate) pool: u32,
     pub(crate) restart_identity: bool,
 }
 
@@ -100,6 +105,15 @@ impl Claim {
         }
     }
 
+    /// Ends the claim. The place stays as it is, clean, for whoever leases it next.
+    async fn let_go(mut self) {
+        self.close_wire().await;
+        match self.held {
+            Held::Slot(attached) => attached.detach().await,
+            Held::Clone(hold) => hold.release().await,
+        }
+    }
+
     fn spared(&self) -> Option<i32> {
         #[cfg(feature = "sandbox")]
         return self.wire.spared();
@@ -126,8 +140,13 @@ impl Claim {
         match settled {
             Ok(Settled::Clean) => {
                 self.exact = self.restart_identity;
+                self.share.shrink();
                 let ground = Arc::clone(&self.ground);
-                ground.put_idle(self);
+                if ground.budget.as_ref().is_some_and(Budget::is_wanted) {
+                    self.let_go().await;
+                } else {
+                    ground.put_idle(self);
+                }
                 Ok(())
             }
             Ok(Settled::Rebuild(_)) => {
@@ -211,6 +230,12 @@ impl Ground {
         let settle =
             Settle { leaked: 0, rolled_back: false, restart_identity: wanted.restart_identity, spared: None };
         while let Some(mut claim) = self.take_idle() {
+            if let Some(budget) = &self.budget
+                && !budget.grow(&mut claim.share, wanted.pool, test)?
+            {
+                claim.let_go().await;
+                break;
+            }
             claim.max_connections = wanted.max_connections;
             claim.restart_identity = wanted.restart_identity;
             if claim.exact || !wanted.restart_identity {
@@ -225,6 +250,7 @@ impl Ground {
             }
             claim.retire();
         }
+        let share = self.share(wanted, test).await?;
         let mut numbers: Vec<(u32, Name)> = Vec::new();
         let mut taken = std::collections::HashSet::new();
         for place in self.survey().await? {
@@ -254,7 +280,7 @@ impl Ground {
                 continue;
             }
             match attached.settle(settle).await {
-                Ok(Settled::Clean) => return Ok(self.claim(name, Held::Slot(attached), wanted)),
+                Ok(Settled::Clean) => return Ok(self.claim(name, Held::Slot(attached), wanted, share)),
                 // Its last holder died, or changed the schema: make room for a new one.
                 Ok(Settled::Rebuild(_)) | Err(_) => {
                     attached.detach().await;
@@ -267,13 +293,25 @@ impl Ground {
         for _ in 0..100 {
             let name = self.make_slot(number, test).await?;
             if let Some(attached) = self.places.attach(&name).await? {
-                return Ok(self.claim(name, Held::Slot(attached), wanted));
+                return Ok(self.claim(name, Held::Slot(attached), wanted, share));
             }
         }
         Err(Error::cleanup(&self.places.shown(), "other processes take every slot that is made"))
     }
 
-    fn claim(self: &Arc<Self>, name: Name, held: Held, wanted: Wanted) -> Claim {
+    /// The test's part of the connections that there are.
+    async fn share(&self, wanted: Wanted, test: &str) -> Result<Share> {
+        let Some(budget) = &self.budget else { return Ok(Share::default()) };
+        let let_go = async || {
+            while let Some(claim) = self.take_idle() {
+                claim.let_go().await;
+            }
+            self.places.rest().await;
+        };
+        budget.take(wanted.pool, test, let_go).await
+    }
+
+    fn claim(self: &Arc<Self>, name: Name, held: Held, wanted: Wanted, share: Share) -> Claim {
         Claim {
             ground: Arc::clone(self),
             name,
@@ -283,6 +321,7 @@ impl Ground {
             exact: true,
             #[cfg(feature = "sandbox")]
             wire: Wire::default(),
+            share,
         }
     }
 
@@ -334,6 +373,7 @@ impl Ground {
         if !self.swept_yet() {
             self.survey().await?;
         }
+        let share = self.share(wanted, test).await?;
         let template = self.template(test).await?;
         let name = Name::clone_of(&self.fingerprint);
         let Some(hold) = self.places.hold(&name.to_string(), false).await? else {
@@ -344,6 +384,6 @@ impl Ground {
             hold.release().await;
             return Err(error);
         }
-        Ok(self.claim(name, Held::Clone(hold), wanted))
+        Ok(self.claim(name, Held::Clone(hold), wanted, share))
     }
 }

@@ -78,6 +78,14 @@ pub(crate) trait Places: Send + Sync + fmt::Debug {
     /// What makes a template serve only this server: engine and version.
     fn version(&self) -> &str;
 
+    /// How many connections the server lets us have; `None` where nobody counts them.
+    fn connections(&self) -> Option<u32> {
+        None
+    }
+
+    /// Closes the maintenance sessions that are idle: this process is going to wait.
+    async fn rest(&self) {}
+
     /// The URL that opens the place.
     fn url(&self, name: &Name) -> String;
 

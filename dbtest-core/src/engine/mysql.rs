@@ -32,6 +32,7 @@ pub(crate) struct Databases {
     url: Url,
     version: String,
     flavour: Flavour,
+    connections: Option<u32>,
 }
 
 /// What differs between the servers.
@@ -63,13 +64,17 @@ pub(crate) async fn places(
     let parsed =
         Url::parse(&url).map_err(|error| Error::malformed_url("the server's URL", Engine::MySql, error))?;
     let hub = Hub::new(Engine::MySql, url, connect, first);
-    let rows = hub.query("ask the server what it is", "SELECT VERSION()").await?;
+    // No limit of the user's own is a 0.
+    let facts = "SELECT VERSION(), \
+        CAST(LEAST(@@max_connections, COALESCE(NULLIF(@@max_user_connections, 0), @@max_connections)) AS CHAR)";
+    let rows = hub.query("ask the server what it is", facts).await?;
+    let connections = rows.first().and_then(|row| row.get(1)?.as_deref()?.parse().ok());
     let version = scalar(&rows).unwrap_or_default().to_owned();
     let flavour = flavour(&version).map_err(|least| {
         let engine = if version.contains("MariaDB") { "MariaDB" } else { "MySQL" };
         Error::too_old(engine, &hub.shown(), &version, least)
     })?;
-    let places = Databases { hub, url: parsed, version: format!("mysql {version}"), flavour };
+    let places = Databases { hub, url: parsed, version: format!("mysql {version}"), flavour, connections };
     places.found_meta().await?;
     Ok(Arc::new(places))
 }
@@ -445,6 +450,14 @@ impl Places for Databases {
 
     fn version(&self) -> &str {
         &self.version
+    }
+
+    fn connections(&self) -> Option<u32> {
+        self.connections
+    }
+
+    async fn rest(&self) {
+        self.hub.rest().await;
     }
 
     fn url(&self, name: &Name) -> String {

@@ -33,11 +33,17 @@ pub(crate) struct Facts {
     pub(crate) superuser: bool,
     pub(crate) may_create: bool,
     durable: bool,
+    /// How many connections all users but superusers may have, or this one.
+    pub(crate) connections: Option<u32>,
+    user: String,
 }
 
 impl Facts {
     const QUERY: &str = "SELECT current_setting('server_version'), current_setting('server_version_num'), \
-        r.rolsuper::int, (r.rolsuper OR r.rolcreatedb)::int, (current_setting('fsync') = 'on')::int \
+        r.rolsuper::int, (r.rolsuper OR r.rolcreatedb)::int, (current_setting('fsync') = 'on')::int, \
+        least(current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int \
+          - coalesce(current_setting('reserved_connections', true)::int, 0), nullif(r.rolconnlimit, -1)), \
+        r.rolname \
         FROM pg_roles r WHERE r.rolname = current_user";
 
     pub(crate) async fn ask(hub: &Arc<Hub>) -> Result<Self> {
@@ -54,7 +60,16 @@ impl Facts {
             superuser: column(2) == "1",
             may_create: column(3) == "1",
             durable: column(4) == "1",
+            connections: column(5).parse().ok(),
+            user: column(6),
         })
+    }
+
+    /// What makes a place serve only this server, and only this user: nobody but a superuser can
+    /// close or drop what another one made.
+    pub(crate) fn version(&self) -> String {
+        let major = self.number / 10_000;
+        if self.superuser { format!("postgres {major}") } else { format!("postgres {major} {}", self.user) }
     }
 }
 
@@ -78,7 +93,7 @@ impl Databases {
                 "run ALTER ROLE … CREATEDB, or use the strategy \"schema\", which creates no database",
             ));
         }
-        let version = format!("postgres {}", facts.number / 10_000);
+        let version = facts.version();
         Ok(Self { hub, url, facts, version, protector: tokio::sync::Mutex::default() })
     }
 
@@ -163,6 +178,14 @@ impl Places for Databases {
 
     fn version(&self) -> &str {
         &self.version
+    }
+
+    fn connections(&self) -> Option<u32> {
+        self.facts.connections
+    }
+
+    async fn rest(&self) {
+        self.hub.rest().await;
     }
 
     fn url(&self, name: &Name) -> String {

@@ -56,7 +56,7 @@ impl Schemas {
         if let Some(hold) = hold {
             hold.release().await;
         }
-        let version = format!("postgres {}", facts.number / 10_000);
+        let version = facts.version();
         Ok(Self { hub: home, url, facts, version })
     }
 
@@ -78,6 +78,14 @@ impl Places for Schemas {
 
     fn version(&self) -> &str {
         &self.version
+    }
+
+    fn connections(&self) -> Option<u32> {
+        self.facts.connections
+    }
+
+    async fn rest(&self) {
+        self.hub.rest().await;
     }
 
     fn url(&self, name: &Name) -> String {

@@ -1,5 +1,6 @@
 //! Servers: found or started, once per machine.
 
+pub(crate) mod budget;
 mod container;
 mod idle;
 mod installed;

@@ -38,6 +38,13 @@ pub trait IsolationStrategy: fmt::Debug + Send + Sync + 'static {
     /// The word in settings and messages: `"rollback"`.
     fn name(&self) -> &str;
 
+    /// How many connections of the server a test has through a handle that may open `pool` of
+    /// them: what it counts in the budget that all tests share (`DBTEST_CONNECTIONS`).
+    fn connections(&self, engine: Engine, pool: u32) -> u32 {
+        let _ = engine;
+        pool
+    }
+
     /// What the strategy keeps apart, for the suite to hold it to.
     fn promises(&self, engine: Engine) -> Promises;
 

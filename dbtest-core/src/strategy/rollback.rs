@@ -38,6 +38,11 @@ impl IsolationStrategy for TransactionRollback {
         }
     }
 
+    /// On Postgres the sandbox's own, which dbtest counts as its own.
+    fn connections(&self, engine: Engine, _pool: u32) -> u32 {
+        u32::from(engine != Engine::Postgres)
+    }
+
     async fn acquire(&self, context: &Context) -> Result<Lease> {
         let mut claim = context.slot().await?;
         match claim.sandboxed().await {

@@ -3,7 +3,7 @@
 
 use dbtest_sqlx::{Backend, ErrorKind, Fixture, Server};
 
-const SECRET: &str = "hunter2";
+pub(crate) const SECRET: &str = "hunter2";
 
 /// Opens the fixture and checks what every message must have.
 async fn refused<B: Backend>(fixture: Fixture<B>, kind: ErrorKind, words: &[&str]) -> String {
@@ -20,7 +20,7 @@ async fn refused<B: Backend>(fixture: Fixture<B>, kind: ErrorKind, words: &[&str
 }
 
 /// Points a URL at another user.
-fn as_user(url: &str, user: &str, database: &str) -> String {
+pub(crate) fn as_user(url: &str, user: &str, database: &str) -> String {
     let (scheme, rest) = url.split_once("://").expect("a URL");
     let (_, place) = rest.split_once('@').expect("a user");
     let (host, tail) = place.split_once('/').expect("a database");

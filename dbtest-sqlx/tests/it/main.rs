@@ -2,6 +2,7 @@
 
 mod attribute;
 mod bad_input;
+mod budget;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod crash;
