@@ -118,6 +118,15 @@ impl Error {
         )
     }
 
+    pub(crate) fn dotenv(place: &str, why: &str) -> Self {
+        Self::new(
+            ErrorKind::Config,
+            format!("cannot read {place}: {why}"),
+            "write it as NAME=value, with quotes around a value that has spaces; \
+             DBTEST_DOTENV=0 leaves the file unread",
+        )
+    }
+
     pub(crate) fn no_setup(test: &str) -> Self {
         Self::new(
             ErrorKind::Config,

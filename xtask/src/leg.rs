@@ -243,7 +243,8 @@ fn words(line: &str) -> Vec<String> {
 
 /// What makes the library take this server and no other.
 fn environment(engine: Engine, server: Server) -> Vec<(&'static str, Option<&'static str>)> {
-    let mut env = vec![("DATABASE_URL", None)];
+    // A `.env` above the checkout would name another.
+    let mut env = vec![("DATABASE_URL", None), ("DBTEST_DOTENV", Some("0"))];
     for other in [Engine::Postgres, Engine::MySql] {
         let Some((url, image)) = other.variables() else { continue };
         let own = other == engine;

@@ -212,13 +212,13 @@ async fn auto(engine: Engine, connect: &Connect) -> Result<Running> {
     let may = |kind| choice == ServerChoice::Auto || choice == kind;
     let mut tried = Vec::new();
     if may(ServerChoice::Url) {
-        if let Some((variable, url)) = url_for(engine) {
-            return at_url(variable, &url, engine, connect).await;
+        if let Some((variable, url)) = url_for(engine)? {
+            return at_url(&variable, &url, engine, connect).await;
         }
         tried.push(("a URL".to_owned(), Error::unavailable("none is set", "")));
     }
     if may(ServerChoice::Container) {
-        let image = image_for(engine);
+        let image = image_for(engine)?;
         let name = format!("container {image}");
         match container::find(&Container::new(image), engine, connect).await {
             Ok(running) => return Ok(running),
