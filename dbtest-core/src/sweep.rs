@@ -23,7 +23,9 @@ fn plan(found: &[Found], copies: bool, drops_clones: bool, keep_max: usize) -> V
     let current = current_versions(found, copies);
     let in_use: HashSet<&str> =
         found.iter().filter(|place| place.held).map(|place| place.name.fingerprint()).collect();
-    for place in found.iter().filter(|place| !place.held) {
+    // A stable one is wanted until a person drops it.
+    let ours = |place: &&Found| !matches!(place.name, Name::Stable { .. });
+    for place in found.iter().filter(|place| !place.held).filter(ours) {
         let wanted = match (&place.name, &place.description) {
             // Half-made, and whoever made it is gone.
             (_, None) => false,
@@ -43,6 +45,9 @@ fn current_versions(found: &[Found], copies: bool) -> HashSet<&str> {
     let mut newest: HashMap<&str, HashMap<&str, u64>> = HashMap::new();
     for place in found {
         let Some(description) = &place.description else { continue };
+        if matches!(place.name, Name::Stable { .. }) {
+            continue;
+        }
         // Where templates are, they say which versions there are; else the slots do.
         if copies == matches!(place.name, Name::Template { .. }) {
             let made =
@@ -120,6 +125,17 @@ mod tests {
             [described(A, "i", 1), described(B, "i", 2), described(C, "i", 3), described(SLOT_A, "i", 1)];
         found[3].held = true;
         assert!(plan(&found, true, true, 5).is_empty());
+    }
+
+    #[test]
+    fn a_stable_one_stays_whatever_there_is() {
+        let mut found = vec![described(A, "i", 1), described(B, "i", 2), described(C, "i", 3)];
+        found.push(described("dbtest_stable_shop", "i", 0));
+        for copies in [true, false] {
+            assert!(!names(plan(&found, copies, true, 5)).contains(&"dbtest_stable_shop".to_owned()));
+        }
+        found[3].description = None;
+        assert_eq!(names(plan(&found, true, true, 5)), [A]);
     }
 
     #[test]

@@ -7,7 +7,9 @@ mod conformance;
 mod crash;
 mod growth;
 mod manners;
+mod parametrised;
 #[cfg(feature = "postgres")]
 mod sandbox;
+mod stable;
 #[cfg(feature = "conformance")]
 mod teeth;
