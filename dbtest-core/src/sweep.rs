@@ -67,19 +67,25 @@ fn current_versions(found: &[Found], copies: bool) -> HashSet<&str> {
 
 /// Kept places beyond the latest failure of each test and a handful in all.
 pub(crate) fn kept_too_long(found: &[Found], keep_max: usize) -> Vec<Name> {
-    let mut kept: Vec<_> =
-        found.iter().filter_map(|place| Some((place, place.description.as_ref()?.kept.as_ref()?))).collect();
-    kept.sort_by_key(|(_, kept)| std::cmp::Reverse(kept.at));
+    let mut kept: Vec<_> = found
+        .iter()
+        .filter_map(|place| {
+            let description = place.description.as_ref()?;
+            Some((place, &description.label, description.kept.as_ref()?))
+        })
+        .collect();
+    kept.sort_by_key(|(.., kept)| std::cmp::Reverse(kept.at));
     let mut tests = HashSet::new();
     let mut stay = 0;
     kept.into_iter()
-        .filter(|(place, kept)| {
-            let latest = tests.insert(&kept.test) && stay < keep_max;
+        .filter(|(place, label, kept)| {
+            // Two crates may have tests of one name.
+            let latest = tests.insert((*label, &kept.test)) && stay < keep_max;
             stay += usize::from(latest);
             // One that is held was kept at this moment: it counts, and is not ours to drop.
             !latest && !place.held
         })
-        .map(|(place, _)| place.name.clone())
+        .map(|(place, ..)| place.name.clone())
         .collect()
 }
 
@@ -172,6 +178,18 @@ mod tests {
             names(plan(&found, true, true, 2)),
             ["dbtest_s_aaaaaaaaaaaa_0_000000000002", "dbtest_s_aaaaaaaaaaaa_0_000000000001"]
         );
+    }
+
+    #[test]
+    fn tests_of_one_name_in_two_crates_are_two() {
+        let mut found = [
+            kept("dbtest_s_aaaaaaaaaaaa_0_000000000001", "t1", 1),
+            kept("dbtest_s_aaaaaaaaaaaa_0_000000000002", "t1", 2),
+        ];
+        if let Some(description) = &mut found[1].description {
+            description.label = "another".into();
+        }
+        assert!(plan(&found, true, true, 5).is_empty());
     }
 
     #[test]
