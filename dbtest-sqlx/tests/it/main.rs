@@ -10,6 +10,7 @@ mod manners;
 mod parametrised;
 #[cfg(feature = "postgres")]
 mod sandbox;
+mod schemas;
 mod stable;
 #[cfg(feature = "conformance")]
 mod teeth;
