@@ -151,8 +151,8 @@ const CONTAINERS: [(Engine, &str); 4] = [
     (Engine::MySql, "mariadb:11.8"),
 ];
 
-/// The legs that run every adapter: each engine once. The others run the adapter for sqlx alone: what they
-/// add is a server or a runner, and that is core's affair.
+/// The servers on which every adapter runs, under both runners: each engine once. On the others it is the
+/// adapter for sqlx alone: what they add is a server, and that is core's affair.
 const ALL_ADAPTERS: [&str; 3] = ["sqlite", "postgres:18", "mariadb:11.8"];
 
 /// Foreign clients of the sandbox. Their own programs are as old as the installed server.
@@ -161,9 +161,9 @@ pub(crate) const CLIENTS: &str = "sandbox-clients";
 /// The integration tests of the adapters; sqlx's first.
 const ADAPTERS: [&str; 4] = ["it", "seaorm", "diesel", "diesel_async"];
 
-/// The arguments that select the tests of a server leg.
-fn tests(leg: &str) -> Vec<String> {
-    let adapters = if ALL_ADAPTERS.contains(&leg) { &ADAPTERS[..] } else { &ADAPTERS[..1] };
+/// The arguments that select the tests of a server's legs.
+fn tests(server: &str) -> Vec<String> {
+    let adapters = if ALL_ADAPTERS.contains(&server) { &ADAPTERS[..] } else { &ADAPTERS[..1] };
     adapters.iter().flat_map(|name| ["--test".to_owned(), (*name).to_owned()]).collect()
 }
 
@@ -210,8 +210,8 @@ pub(crate) fn legs(members: &Members, urls: &[Engine], only: &[String]) -> Vec<L
         let on = On { runner: Runner::Nextest, ..on };
         let show = words("--profile ci --status-level all --final-status-level none");
         let filter = vec!["-E".to_owned(), format!("test({filter})")];
-        let name = format!("{name}/nextest");
         let command = [words("nextest run"), ours(), tests(&name), show, filter].concat();
+        let name = format!("{name}/nextest");
         legs.push(Leg { name, kind: Kind::Conformance(on), command, env });
     }
     let engines = [Engine::Sqlite, Engine::Postgres, Engine::MySql];
@@ -431,6 +431,12 @@ mod tests {
         );
         assert_eq!(named("examples").line(), "cargo test --no-fail-fast -p custom-backend -p todo-sqlx");
         assert_eq!(named("quickstart").line(), "cargo run -p quickstart");
+        for name in ["mariadb:11.8", "mariadb:11.8/nextest"] {
+            assert!(
+                named(name).line().contains("--test it --test seaorm --test diesel --test diesel_async"),
+                "{name}"
+            );
+        }
         let nextest = named("mysql:9.7/nextest").line();
         assert!(nextest.contains("DBTEST_MYSQL_IMAGE=mysql:9.7 "), "{nextest}");
         assert!(nextest.ends_with(" -E 'test(mysql::)'"), "{nextest}");
