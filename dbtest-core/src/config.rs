@@ -72,9 +72,11 @@ pub(crate) enum ServerChoice {
     Installed,
 }
 
+type Variables = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
 /// Where settings stand: in the environment, and what it does not set in a `.env` file.
 struct Environment {
-    own: Box<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    own: Variables,
     file: Option<DotEnv>,
 }
 
