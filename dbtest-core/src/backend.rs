@@ -32,6 +32,7 @@ pub type Rows = Vec<Vec<Option<String>>>;
 /// - With [`Place::sandbox`] set, every statement of the handle runs inside one transaction
 ///   that was opened with [`Sandbox::begin`] *through the ORM's own transaction manager*, so
 ///   that the application's transactions become savepoints.
+/// - With [`Place::on_connect`] set, it runs on every connection of the handle before the test has it.
 /// - [`finish`](Backend::finish) leaves no connection of the handle open, or counts it in
 ///   [`Finished::leaked`].
 ///
@@ -149,6 +150,9 @@ pub struct Place {
     pub url: String,
     /// Set where the handle must be opened inside a transaction that is never committed.
     pub sandbox: Option<Sandbox>,
+    /// SQL that runs on every new connection before the test has it; may be empty. A place with a
+    /// [`sandbox`](Place::sandbox) has none.
+    pub on_connect: String,
     /// The most connections that a pool may open.
     pub max_connections: u32,
     /// Set by core when the test is over: see [`is_over`](Place::is_over).
@@ -163,6 +167,7 @@ impl Place {
             name: name.into(),
             url: url.into(),
             sandbox: None,
+            on_connect: String::new(),
             max_connections,
             over: Arc::default(),
             lost: Arc::default(),

@@ -1,8 +1,10 @@
-//! The environment, read once. [`SETTINGS`] is the one table that documents all of it.
+//! The environment and the `.env` file, read once. [`SETTINGS`] is the one table that documents all
+//! of it.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use crate::dotenv::DotEnv;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 
@@ -42,6 +44,7 @@ pub const SETTINGS: &[(&str, &str, &str)] = &[
     ("DBTEST_LEAKS", "warn", "warn or fail: what a leaked connection does to its test"),
     ("DBTEST_SKIP_MISSING", "unset", "1 skips, counted and printed, the tests whose server is missing"),
     ("DBTEST_DIR", "/dev/shm or the temporary folder", "where SQLite files and started servers live"),
+    ("DBTEST_DOTENV", "1", "0 leaves a .env file unread; it can't be set in that file"),
 ];
 
 /// The environment as dbtest reads it.
@@ -75,51 +78,106 @@ pub(crate) enum ServerChoice {
     Installed,
 }
 
-/// The environment, read at the first call.
+type Variables = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Where settings stand: in the environment, and what it does not set in a `.env` file.
+struct Environment {
+    own: Variables,
+    file: Option<DotEnv>,
+}
+
+impl Environment {
+    /// This process's own.
+    ///
+    /// # Errors
+    /// There is a `.env` file that can't be read.
+    fn of_process() -> Result<Self> {
+        let mut environment = Self { own: Box::new(|name| std::env::var(name).ok()), file: None };
+        if environment.flag("DBTEST_DOTENV")?.unwrap_or(true)
+            && let Ok(folder) = std::env::current_dir()
+        {
+            environment.file = DotEnv::find(&folder)?;
+        }
+        Ok(environment)
+    }
+
+    /// What is set to nothing is not set, and hides what the file says.
+    fn get(&self, name: &str) -> Option<String> {
+        let in_file = || self.file.as_ref()?.get(name).map(str::to_owned);
+        (self.own)(name).or_else(in_file).filter(|value| !value.is_empty())
+    }
+
+    /// The name, and the file where the value stands there.
+    fn shown(&self, name: &str) -> String {
+        match &self.file {
+            Some(file) if (self.own)(name).is_none() && file.get(name).is_some() => {
+                format!("{name} in {}", file.path.display())
+            }
+            _ => name.to_owned(),
+        }
+    }
+
+    fn flag(&self, name: &str) -> Result<Option<bool>> {
+        match self.get(name).as_deref() {
+            None => Ok(None),
+            Some("0" | "false") => Ok(Some(false)),
+            Some("1" | "true") => Ok(Some(true)),
+            Some(other) => Err(self.unusable(name, other, "1 or 0")),
+        }
+    }
+
+    fn unusable(&self, name: &str, value: &str, expected: &str) -> Error {
+        Error::setting(&self.shown(name), value, expected)
+    }
+}
+
+fn environment() -> Result<&'static Environment> {
+    static ENVIRONMENT: OnceLock<Result<Environment>> = OnceLock::new();
+    ENVIRONMENT.get_or_init(Environment::of_process).as_ref().map_err(Clone::clone)
+}
+
+/// The settings, read at the first call.
 ///
 /// # Errors
-/// A variable that is set to something that can't be used.
+/// A variable that is set to something that can't be used, or a `.env` file that can't be read.
 pub(crate) fn config() -> Result<&'static Config> {
     static CONFIG: OnceLock<Result<Config>> = OnceLock::new();
-    CONFIG.get_or_init(|| read(&|name| std::env::var(name).ok())).as_ref().map_err(Clone::clone)
+    CONFIG.get_or_init(|| read(environment()?)).as_ref().map_err(Clone::clone)
 }
 
-/// The URL that the environment names for the engine, and the variable it stands in.
-pub(crate) fn url_for(engine: Engine) -> Option<(&'static str, String)> {
-    url_among(engine, &|name| std::env::var(name).ok())
+/// The URL that the environment names for the engine, and where it stands.
+pub(crate) fn url_for(engine: Engine) -> Result<Option<(String, String)>> {
+    Ok(url_among(engine, environment()?))
 }
 
-fn url_among(engine: Engine, get: &dyn Fn(&str) -> Option<String>) -> Option<(&'static str, String)> {
+fn url_among(engine: Engine, environment: &Environment) -> Option<(String, String)> {
     let own = match engine {
         Engine::Postgres => "DBTEST_POSTGRES_URL",
         Engine::MySql => "DBTEST_MYSQL_URL",
         Engine::Sqlite => return None,
     };
-    let set = |name: &'static str| get(name).filter(|url| !url.is_empty()).map(|url| (name, url));
+    let set = |name| environment.get(name).map(|url| (environment.shown(name), url));
     set(own).or_else(|| set("DATABASE_URL").filter(|(_, url)| crate::url::engine(url) == Some(engine)))
 }
 
 /// The image that the environment or the default names for the engine.
-pub(crate) fn image_for(engine: Engine) -> String {
+pub(crate) fn image_for(engine: Engine) -> Result<String> {
     let (name, default) = match engine {
         Engine::MySql => ("DBTEST_MYSQL_IMAGE", "mysql:9.7"),
         _ => ("DBTEST_POSTGRES_IMAGE", "postgres:18"),
     };
-    std::env::var(name).ok().filter(|image| !image.is_empty()).unwrap_or_else(|| default.to_owned())
+    Ok(environment()?.get(name).unwrap_or_else(|| default.to_owned()))
 }
 
-fn read(get: &dyn Fn(&str) -> Option<String>) -> Result<Config> {
-    let set = |name: &str| get(name).filter(|value| !value.is_empty());
-    let flag = |name: &str| match set(name).as_deref() {
-        None | Some("0" | "false") => Ok(false),
-        Some("1" | "true") => Ok(true),
-        Some(other) => Err(Error::setting(name, other, "1 or 0")),
-    };
+fn read(environment: &Environment) -> Result<Config> {
+    let set = |name: &str| environment.get(name);
+    let flag = |name: &str| environment.flag(name).map(|set| set.unwrap_or(false));
+    let unusable = |name: &str, value: &str, expected: &str| environment.unusable(name, value, expected);
     let number = |name: &str| match set(name) {
         None => Ok(None),
         Some(text) => match text.parse::<u32>() {
             Ok(number) if number > 0 => Ok(Some(number)),
-            _ => Err(Error::setting(name, &text, "a whole number above 0")),
+            _ => Err(unusable(name, &text, "a whole number above 0")),
         },
     };
     let server = match set("DBTEST_SERVER").as_deref() {
@@ -128,7 +186,7 @@ fn read(get: &dyn Fn(&str) -> Option<String>) -> Result<Config> {
         Some("container") => ServerChoice::Container,
         Some("installed") => ServerChoice::Installed,
         Some(other) => {
-            return Err(Error::setting("DBTEST_SERVER", other, "auto, url, container or installed"));
+            return Err(unusable("DBTEST_SERVER", other, "auto, url, container or installed"));
         }
     };
     let idle = match set("DBTEST_IDLE").as_deref() {
@@ -136,13 +194,13 @@ fn read(get: &dyn Fn(&str) -> Option<String>) -> Result<Config> {
         Some("never") => None,
         Some(text) => match text.parse() {
             Ok(seconds) if seconds > 0 => Some(seconds),
-            _ => return Err(Error::setting("DBTEST_IDLE", text, "a number of seconds, or never")),
+            _ => return Err(unusable("DBTEST_IDLE", text, "a number of seconds, or never")),
         },
     };
     let leaks_fail = match set("DBTEST_LEAKS").as_deref() {
         None | Some("warn") => false,
         Some("fail") => true,
-        Some(other) => return Err(Error::setting("DBTEST_LEAKS", other, "warn or fail")),
+        Some(other) => return Err(unusable("DBTEST_LEAKS", other, "warn or fail")),
     };
     Ok(Config {
         server,
@@ -188,31 +246,62 @@ fn own_run() -> String {
 mod tests {
     use super::*;
 
-    fn from<'a>(set: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
-        move |name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+    fn from(set: &'static [(&'static str, &'static str)]) -> Environment {
+        let own =
+            move |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        Environment { own: Box::new(own), file: None }
+    }
+
+    fn file(text: &str) -> Option<DotEnv> {
+        Some(DotEnv::parse(".env".into(), text).expect("a file"))
     }
 
     #[test]
     fn every_setting_that_cannot_be_used_is_named() {
-        for (name, value) in [
-            ("DBTEST_SERVER", "magic"),
-            ("DBTEST_IDLE", "soon"),
-            ("DBTEST_LEAKS", "maybe"),
-            ("DBTEST_KEEP", "yes please"),
-            ("DBTEST_MAX_CONNECTIONS", "0"),
-        ] {
-            let error = read(&from(&[(name, value)])).expect_err("refused");
+        const WRONG: &[[(&str, &str); 1]] = &[
+            [("DBTEST_SERVER", "magic")],
+            [("DBTEST_IDLE", "soon")],
+            [("DBTEST_LEAKS", "maybe")],
+            [("DBTEST_KEEP", "yes please")],
+            [("DBTEST_MAX_CONNECTIONS", "0")],
+        ];
+        for set in WRONG {
+            let name = set[0].0;
+            let error = read(&from(set)).expect_err("refused");
             assert!(error.to_string().contains(name), "{error}");
         }
     }
 
     #[test]
     fn database_url_is_used_only_where_its_scheme_fits() {
-        let set = [("DATABASE_URL", "mysql://h/d")];
-        assert_eq!(url_among(Engine::Postgres, &from(&set)), None);
-        assert_eq!(url_among(Engine::MySql, &from(&set)), Some(("DATABASE_URL", "mysql://h/d".to_owned())));
-        let set = [("DATABASE_URL", "postgres://h/d"), ("DBTEST_POSTGRES_URL", "postgres://own/d")];
-        let (name, _) = url_among(Engine::Postgres, &from(&set)).expect("a URL");
+        let mysql = from(&[("DATABASE_URL", "mysql://h/d")]);
+        assert_eq!(url_among(Engine::Postgres, &mysql), None);
+        let found = Some(("DATABASE_URL".to_owned(), "mysql://h/d".to_owned()));
+        assert_eq!(url_among(Engine::MySql, &mysql), found);
+        let both = from(&[("DATABASE_URL", "postgres://h/d"), ("DBTEST_POSTGRES_URL", "postgres://own/d")]);
+        let (name, _) = url_among(Engine::Postgres, &both).expect("a URL");
         assert_eq!(name, "DBTEST_POSTGRES_URL");
+    }
+
+    #[test]
+    fn the_file_is_asked_where_the_environment_is_silent() {
+        let mut environment = from(&[("DBTEST_STRATEGY", "rollback"), ("DBTEST_POSTGRES_URL", "")]);
+        environment.file = file(
+            "DBTEST_STRATEGY=template\nDBTEST_KEEP_MAX=7\nDBTEST_POSTGRES_URL=postgres://file/d\n\
+             DATABASE_URL=\"postgres://h/d\"\n",
+        );
+        let config = read(&environment).expect("settings");
+        assert_eq!((config.strategy.as_deref(), config.keep_max), (Some("rollback"), 7));
+        // Set to nothing it hides what the file says.
+        let found = ("DATABASE_URL in .env".to_owned(), "postgres://h/d".to_owned());
+        assert_eq!(url_among(Engine::Postgres, &environment), Some(found));
+    }
+
+    #[test]
+    fn what_cannot_be_used_in_the_file_is_named_with_the_file() {
+        let mut environment = from(&[]);
+        environment.file = file("DBTEST_KEEP='yes please'");
+        let error = read(&environment).expect_err("refused").to_string();
+        assert!(error.contains("DBTEST_KEEP in .env is \"yes please\""), "{error}");
     }
 }

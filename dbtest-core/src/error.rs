@@ -118,6 +118,23 @@ impl Error {
         )
     }
 
+    pub(crate) fn dotenv(place: &str, why: &str) -> Self {
+        Self::new(
+            ErrorKind::Config,
+            format!("cannot read {place}: {why}"),
+            "write it as NAME=value, with quotes around a value that has spaces; \
+             DBTEST_DOTENV=0 leaves the file unread",
+        )
+    }
+
+    pub(crate) fn stable_word(word: &str) -> Self {
+        Self::new(
+            ErrorKind::Config,
+            format!("a stable database can't be called {word:?}"),
+            "write up to 32 lower-case letters and digits",
+        )
+    }
+
     pub(crate) fn no_setup(test: &str) -> Self {
         Self::new(
             ErrorKind::Config,
@@ -190,6 +207,17 @@ impl Error {
 
     pub(crate) fn unsupported(what: impl Into<String>, next: impl Into<String>) -> Self {
         Self::new(ErrorKind::Unsupported, what, next)
+    }
+
+    /// A second handle of a sandbox that has one connection.
+    pub(crate) fn one_connection(strategy: &str, engine: Engine, place: &str) -> Self {
+        Self::unsupported(
+            format!(
+                "a read-only handle to {place} would need a second connection, and under the strategy \
+                 {strategy:?} a test on {engine} has one, which alone sees the test's rows"
+            ),
+            "use the strategy \"truncate\" or \"template\" for this test",
+        )
     }
 
     /// A statement of dbtest's own failed.

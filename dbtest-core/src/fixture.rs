@@ -7,11 +7,12 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
 
-use crate::backend::{Backend, Place};
+use crate::backend::{Backend, BoxFuture, Place};
 use crate::config::{Config, config};
 use crate::engine::{Engine, Places, postgres_schema};
 use crate::error::{Error, Result};
 use crate::ground::{Fill, Ground};
+use crate::name::Name;
 use crate::server::budget::Budget;
 use crate::server::{self, Connect, Running, Server};
 use crate::setup::{Action, Migrations, Setup, StepError, fingerprint};
@@ -286,17 +287,46 @@ impl<B: Backend> Fixture<B> {
         }))
     }
 
+    /// A database for tools that look at a schema while nothing runs, such as `sqlx::query!` and
+    /// `cargo sqlx prepare`: its URL, with its password. It has what the setup makes, under a name
+    /// that stays, `dbtest_stable_WORD`; no test gets it, and no sweep drops it. It is made when it is
+    /// not there, and made anew, whoever is connected, when the setup has changed: what somebody wrote
+    /// there is lost then.
+    ///
+    /// ```text
+    /// println!("DATABASE_URL={}", fixture().stable("shop").await?);
+    /// ```
+    ///
+    /// # Errors
+    /// No server, a setup that fails, a word of other than lower-case letters and digits.
+    pub async fn stable(self, word: &str) -> Result<String> {
+        crate::runtime::run(self.stable_url(word)).await
+    }
+
+    /// The blocking twin of [`stable`](Fixture::stable), for a `main` without a runtime.
+    ///
+    /// # Errors
+    /// As [`stable`](Fixture::stable).
+    pub fn stable_blocking(self, word: &str) -> Result<String> {
+        crate::runtime::block(self.stable_url(word))
+    }
+
+    fn stable_url(self, word: &str) -> BoxFuture<'static, Result<String>> {
+        let word = word.to_owned();
+        Box::pin(async move {
+            let name = Name::stable(&word).ok_or_else(|| Error::stable_word(&word))?;
+            let who = format!("the stable database {word:?}");
+            let (ground, _) = self.ground(&who, false).await?;
+            ground.stable(&name, &who).await?;
+            Ok(B::url(&ground.places.url(&name)))
+        })
+    }
+
     async fn lease(
         self,
         test: String,
     ) -> Result<(crate::strategy::Lease, Context, Arc<dyn crate::strategy::IsolationStrategy>)> {
         let config = config()?;
-        if let Some(wrong) = self.wrong {
-            return Err(wrong);
-        }
-        if self.setup.steps.is_empty() && !self.setup.empty {
-            return Err(Error::no_setup(&test));
-        }
         let (strategy, overruled) =
             Strategy::choose(config.strategy.as_deref(), self.strategy.as_ref(), self.require.as_ref())?;
         if overruled {
@@ -305,9 +335,30 @@ impl<B: Backend> Fixture<B> {
                 strategy.name()
             ));
         }
+        let max_connections = config.max_connections.or(self.max_connections).unwrap_or(10);
+        let wanted = Wanted {
+            max_connections,
+            pool: strategy.connections(B::ENGINE, max_connections),
+            restart_identity: self.restart_identity,
+        };
+        let (ground, origin) = self.ground(&test, strategy.schemas()).await?;
+        let context = Context { ground, engine: B::ENGINE, test, wanted, origin };
+        let lease = strategy.acquire(&context).await?;
+        Ok((lease, context, strategy))
+    }
+
+    /// The server, found or started, the setup on it, and where the server came from.
+    async fn ground(self, test: &str, schemas: bool) -> Result<(Arc<Ground>, String)> {
+        let config = config()?;
+        if let Some(wrong) = self.wrong {
+            return Err(wrong);
+        }
+        if self.setup.steps.is_empty() && !self.setup.empty {
+            return Err(Error::no_setup(test));
+        }
         let connect = connect::<B>();
         let running = server::find(&self.server, B::ENGINE, &connect).await?;
-        let places = places(&running, B::NAME, &connect, strategy.schemas()).await?;
+        let places = places(&running, B::NAME, &connect, schemas).await?;
         if !places.copies() {
             for (name, text) in self.setup.texts() {
                 if let Some(statement) = sql::names_schema(&text, "public") {
@@ -326,15 +377,7 @@ impl<B: Backend> Fixture<B> {
                 let fill = fill(self.setup.clone(), Arc::clone(&connect));
                 Ground::new(Arc::clone(&places), fingerprint, label, identity, config, budget, fill)
             });
-        let max_connections = config.max_connections.or(self.max_connections).unwrap_or(10);
-        let wanted = Wanted {
-            max_connections,
-            pool: strategy.connections(B::ENGINE, max_connections),
-            restart_identity: self.restart_identity,
-        };
-        let context = Context { ground, engine: B::ENGINE, test, wanted, origin: running.origin.clone() };
-        let lease = strategy.acquire(&context).await?;
-        Ok((lease, context, strategy))
+        Ok((ground, running.origin.clone()))
     }
 }
 

@@ -134,6 +134,38 @@ impl Ground {
         Ok(Template { name, description })
     }
 
+    /// A database that stays as the setup left it: made anew if the setup is another than the one it
+    /// was made from, and else not touched.
+    pub(crate) async fn stable(self: &Arc<Self>, name: &Name, who: &str) -> Result<()> {
+        let hold = self.places.hold(&name.to_string(), true).await?;
+        let made = self.make_stable(name, who).await;
+        if let Some(hold) = hold {
+            hold.release().await;
+        }
+        made
+    }
+
+    /// The lock on the name is held.
+    async fn make_stable(self: &Arc<Self>, name: &Name, who: &str) -> Result<()> {
+        let mut description = self.describe();
+        description.identity.clone_from(&self.fingerprint);
+        let current = |found: &Found| {
+            let of = found.description.as_ref().map(|description| &description.identity);
+            found.name == *name && of == Some(&self.fingerprint)
+        };
+        if self.places.survey().await?.iter().any(current) {
+            return Ok(());
+        }
+        // First, so that a setup that fails leaves the old one standing.
+        let template = self.template(who).await?;
+        if !self.places.destroy(name).await? {
+            return Err(Error::cleanup(&name.to_string(), "it is in use"));
+        }
+        self.places.copy(&template.name, &template.description, name).await?;
+        // Last: without it, it is half-made, and the next to ask makes it anew.
+        self.places.describe(name, &description).await
+    }
+
     /// The lock on the name is held.
     async fn build(&self, name: &Name, test: &str) -> Result<Description> {
         self.already_failed(test)?;

@@ -6,6 +6,7 @@ mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod description;
+mod dotenv;
 mod engine;
 mod error;
 mod failure;

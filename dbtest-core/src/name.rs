@@ -8,13 +8,14 @@ pub(crate) const PREFIX: &str = "dbtest_";
 /// The name of a place that dbtest made.
 ///
 /// `dbtest_t_FINGERPRINT` is a template, `dbtest_s_FINGERPRINT_NUMBER_GENERATION` a slot,
-/// `dbtest_c_FINGERPRINT_UNIQUE` a clone. The longest has 43 characters: Postgres takes 63,
-/// MySQL 64.
+/// `dbtest_c_FINGERPRINT_UNIQUE` a clone, `dbtest_stable_WORD` a database for tools that check
+/// queries. The longest has 46 characters: Postgres takes 63, MySQL 64.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Name {
     Template { fingerprint: String },
     Slot { fingerprint: String, number: u32, generation: String },
     Clone { fingerprint: String, unique: String },
+    Stable { word: String },
 }
 
 impl Name {
@@ -30,10 +31,20 @@ impl Name {
         Self::Clone { fingerprint: fingerprint.to_owned(), unique: unique() }
     }
 
+    /// `None` for a word that is not of lower-case letters and digits, or too long.
+    pub(crate) fn stable(word: &str) -> Option<Self> {
+        let fits = (1..=32).contains(&word.len())
+            && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        fits.then(|| Self::Stable { word: word.to_owned() })
+    }
+
     /// Reads a name; `None` for every name that is not exactly one of ours.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.strip_prefix(PREFIX)?.split('_');
         let kind = parts.next()?;
+        if kind == "stable" {
+            return Self::stable(parts.next()?).filter(|_| parts.next().is_none());
+        }
         let fingerprint = word(parts.next()?, 12)?;
         let name = match kind {
             "t" => Self::Template { fingerprint },
@@ -48,11 +59,14 @@ impl Name {
         parts.next().is_none().then_some(name)
     }
 
+    /// Which setup the place is of. A stable one has a word in its stead, and says it in its
+    /// description.
     pub(crate) fn fingerprint(&self) -> &str {
         match self {
             Self::Template { fingerprint }
             | Self::Slot { fingerprint, .. }
             | Self::Clone { fingerprint, .. } => fingerprint,
+            Self::Stable { word } => word,
         }
     }
 }
@@ -65,6 +79,7 @@ impl fmt::Display for Name {
                 write!(f, "{PREFIX}s_{fingerprint}_{number}_{generation}")
             }
             Self::Clone { fingerprint, unique } => write!(f, "{PREFIX}c_{fingerprint}_{unique}"),
+            Self::Stable { word } => write!(f, "{PREFIX}stable_{word}"),
         }
     }
 }
@@ -90,7 +105,10 @@ mod tests {
     #[test]
     fn a_name_reads_back() {
         let fingerprint = "0123456789ab";
-        for name in [Name::template(fingerprint), Name::slot(fingerprint, 17), Name::clone_of(fingerprint)] {
+        let stable = Name::stable("shop2").expect("a word");
+        for name in
+            [Name::template(fingerprint), Name::slot(fingerprint, 17), Name::clone_of(fingerprint), stable]
+        {
             assert_eq!(Name::parse(&name.to_string()), Some(name.clone()), "{name}");
             assert!(name.to_string().len() <= 63);
         }
@@ -108,6 +126,10 @@ mod tests {
             "dbtest_s_0123456789ab_01_0123456789ab",
             "dbtest_s_0123456789ab_1",
             "dbtest_c_0123456789ab",
+            "dbtest_stable_",
+            "dbtest_stable_my-shop",
+            "dbtest_stable_shop_2",
+            "dbtest_stable_Shop",
             "xdbtest_t_0123456789ab",
             "DBTEST_t_0123456789ab",
         ] {

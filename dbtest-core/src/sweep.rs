@@ -23,7 +23,9 @@ fn plan(found: &[Found], copies: bool, drops_clones: bool, keep_max: usize) -> V
     let current = current_versions(found, copies);
     let in_use: HashSet<&str> =
         found.iter().filter(|place| place.held).map(|place| place.name.fingerprint()).collect();
-    for place in found.iter().filter(|place| !place.held) {
+    // A stable one is wanted until a person drops it.
+    let ours = |place: &&Found| !matches!(place.name, Name::Stable { .. });
+    for place in found.iter().filter(|place| !place.held).filter(ours) {
         let wanted = match (&place.name, &place.description) {
             // Half-made, and whoever made it is gone.
             (_, None) => false,
@@ -43,6 +45,9 @@ fn current_versions(found: &[Found], copies: bool) -> HashSet<&str> {
     let mut newest: HashMap<&str, HashMap<&str, u64>> = HashMap::new();
     for place in found {
         let Some(description) = &place.description else { continue };
+        if matches!(place.name, Name::Stable { .. }) {
+            continue;
+        }
         // Where templates are, they say which versions there are; else the slots do.
         if copies == matches!(place.name, Name::Template { .. }) {
             let made =
@@ -62,19 +67,25 @@ fn current_versions(found: &[Found], copies: bool) -> HashSet<&str> {
 
 /// Kept places beyond the latest failure of each test and a handful in all.
 pub(crate) fn kept_too_long(found: &[Found], keep_max: usize) -> Vec<Name> {
-    let mut kept: Vec<_> =
-        found.iter().filter_map(|place| Some((place, place.description.as_ref()?.kept.as_ref()?))).collect();
-    kept.sort_by_key(|(_, kept)| std::cmp::Reverse(kept.at));
+    let mut kept: Vec<_> = found
+        .iter()
+        .filter_map(|place| {
+            let description = place.description.as_ref()?;
+            Some((place, &description.label, description.kept.as_ref()?))
+        })
+        .collect();
+    kept.sort_by_key(|(.., kept)| std::cmp::Reverse(kept.at));
     let mut tests = HashSet::new();
     let mut stay = 0;
     kept.into_iter()
-        .filter(|(place, kept)| {
-            let latest = tests.insert(&kept.test) && stay < keep_max;
+        .filter(|(place, label, kept)| {
+            // Two crates may have tests of one name.
+            let latest = tests.insert((*label, &kept.test)) && stay < keep_max;
             stay += usize::from(latest);
             // One that is held was kept at this moment: it counts, and is not ours to drop.
             !latest && !place.held
         })
-        .map(|(place, _)| place.name.clone())
+        .map(|(place, ..)| place.name.clone())
         .collect()
 }
 
@@ -123,6 +134,17 @@ mod tests {
     }
 
     #[test]
+    fn a_stable_one_stays_whatever_there_is() {
+        let mut found = vec![described(A, "i", 1), described(B, "i", 2), described(C, "i", 3)];
+        found.push(described("dbtest_stable_shop", "i", 0));
+        for copies in [true, false] {
+            assert!(!names(plan(&found, copies, true, 5)).contains(&"dbtest_stable_shop".to_owned()));
+        }
+        found[3].description = None;
+        assert_eq!(names(plan(&found, true, true, 5)), [A]);
+    }
+
+    #[test]
     fn versions_of_other_setups_do_not_count() {
         let found = [described(A, "i", 1), described(B, "j", 2), described(C, "k", 3)];
         assert!(plan(&found, true, true, 5).is_empty());
@@ -156,6 +178,18 @@ mod tests {
             names(plan(&found, true, true, 2)),
             ["dbtest_s_aaaaaaaaaaaa_0_000000000002", "dbtest_s_aaaaaaaaaaaa_0_000000000001"]
         );
+    }
+
+    #[test]
+    fn tests_of_one_name_in_two_crates_are_two() {
+        let mut found = [
+            kept("dbtest_s_aaaaaaaaaaaa_0_000000000001", "t1", 1),
+            kept("dbtest_s_aaaaaaaaaaaa_0_000000000002", "t1", 2),
+        ];
+        if let Some(description) = &mut found[1].description {
+            description.label = "another".into();
+        }
+        assert!(plan(&found, true, true, 5).is_empty());
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use crate::backend::{Backend, Boundary, BoxFuture, End, Finished, Place};
+use tokio::sync::OnceCell;
+
+use crate::backend::{Backend, Boundary, BoxFuture, End, Finished, Place, Watch};
 use crate::config::config;
 use crate::error::{Error, Result};
 use crate::runner::Ended;
@@ -35,6 +37,9 @@ pub(crate) type Home<B> = Arc<Mutex<Option<Inner<B>>>>;
 
 pub(crate) struct Inner<B: Backend> {
     handle: Option<B::Handle>,
+    /// The second handle, once somebody asked for it.
+    read_only: OnceCell<B::Handle>,
+    read_only_watch: Arc<OnceLock<Watch>>,
     place: Place,
     lease: Option<Lease>,
     context: Context,
@@ -64,6 +69,8 @@ impl<B: Backend> TestDb<B> {
             Ok(handle) => {
                 let inner = Inner {
                     handle: Some(handle),
+                    read_only: OnceCell::new(),
+                    read_only_watch: Arc::default(),
                     place,
                     lease: Some(lease),
                     context,
@@ -88,8 +95,11 @@ impl<B: Backend> TestDb<B> {
         (self, home)
     }
 
-    pub(crate) fn watch(&self) -> Option<crate::backend::Watch> {
-        self.inner().handle.as_ref().and_then(B::watch)
+    pub(crate) fn watch(&self) -> Option<Watch> {
+        let inner = self.inner();
+        let first = inner.handle.as_ref().and_then(B::watch)?;
+        let second = Arc::clone(&inner.read_only_watch);
+        Some(Box::new(move || first() || second.get().is_some_and(|busy| busy())))
     }
 
     fn inner(&self) -> &Inner<B> {
@@ -118,6 +128,55 @@ impl<B: Backend> TestDb<B> {
         match self.inner.as_mut().and_then(|inner| inner.handle.as_mut()) {
             Some(handle) => handle,
             None => panic!("the handle was taken"),
+        }
+    }
+
+    /// A second handle to the same place, whose writes the server refuses: for code that reads from
+    /// a replica. It sees what the test committed, at once, where a real replica may lag behind.
+    /// The first call opens it; it ends with the test.
+    ///
+    /// ```text
+    /// let service = Service::new(db.handle().clone(), db.read_only().await?.clone());
+    /// ```
+    ///
+    /// It is the session that may not write: code that lifts that (`BEGIN READ WRITE` on Postgres) can
+    /// write here, and not on a replica.
+    ///
+    /// # Errors
+    /// Under `rollback` on MySQL and SQLite the test has one connection, and this would be a second.
+    pub async fn read_only(&self) -> Result<&B::Handle> {
+        let inner = self.inner();
+        inner
+            .read_only
+            .get_or_try_init(|| async { inner.keep_watch(open::<B>(inner.replica()?).await?) })
+            .await
+    }
+
+    /// The same, to change.
+    ///
+    /// # Errors
+    /// As [`read_only`](TestDb::read_only).
+    pub async fn read_only_mut(&mut self) -> Result<&mut B::Handle> {
+        self.read_only().await?;
+        match self.inner.as_mut().and_then(|inner| inner.read_only.get_mut()) {
+            Some(handle) => Ok(handle),
+            None => unreachable!("it was just opened"),
+        }
+    }
+
+    /// The blocking twin of [`read_only`](TestDb::read_only).
+    ///
+    /// # Errors
+    /// As [`read_only`](TestDb::read_only).
+    pub fn read_only_blocking(&self) -> Result<&B::Handle> {
+        let inner = self.inner();
+        loop {
+            if let Some(handle) = inner.read_only.get() {
+                return Ok(handle);
+            }
+            let handle = inner.keep_watch(runtime::block(Box::pin(open::<B>(inner.replica()?)))?)?;
+            // Another thread may have been faster: its handle is the one, and this one never connected.
+            let _ = inner.read_only.set(handle);
         }
     }
 
@@ -211,6 +270,10 @@ impl<B: Backend> TestDb<B> {
     }
 }
 
+async fn open<B: Backend>(place: Place) -> Result<B::Handle> {
+    B::open(&place).await.map_err(|error| Error::connect(&place.shown(), B::ENGINE, error))
+}
+
 impl<B: Backend> Drop for TestDb<B> {
     fn drop(&mut self) {
         let Some(inner) = self.inner.take() else { return };
@@ -229,6 +292,21 @@ impl<B: Backend> Drop for TestDb<B> {
 }
 
 impl<B: Backend> Inner<B> {
+    /// The same place for readers.
+    fn replica(&self) -> Result<Place> {
+        if self.place.sandbox.is_some() {
+            return Err(Error::one_connection(self.strategy.name(), B::ENGINE, &self.place.name));
+        }
+        Ok(Place { on_connect: B::ENGINE.read_only().to_owned(), ..self.place.clone() })
+    }
+
+    fn keep_watch(&self, handle: B::Handle) -> Result<B::Handle> {
+        if let Some(watch) = B::watch(&handle) {
+            let _ = self.read_only_watch.set(watch);
+        }
+        Ok(handle)
+    }
+
     /// Finishes the handle, releases the lease, and says what a person should know.
     pub(crate) fn end(self, ended: Ended) -> BoxFuture<'static, Result<Option<Kept>>> {
         Box::pin(self.finish(ended))
@@ -241,13 +319,19 @@ impl<B: Backend> Inner<B> {
         let sandboxed = self.place.sandbox.is_some();
         let end = if keep && sandboxed { End::Commit } else { End::Discard };
         self.place.over.store(true, Ordering::SeqCst);
-        let finished = match self.handle.take() {
+        // It writes nothing, so it has no boundary.
+        let read = match self.read_only.take() {
+            Some(handle) => B::finish(handle, &self.place, End::Discard).await.leaked,
+            None => 0,
+        };
+        let mut finished = match self.handle.take() {
             Some(handle) => B::finish(handle, &self.place, end).await,
             None if sandboxed && self.given_away => Finished { boundary: Boundary::Closed, leaked: 0 },
             // Taken: nobody can say how its transaction ended.
             None if sandboxed => Finished { boundary: Boundary::Unknown, leaked: 0 },
             None => Finished::default(),
         };
+        finished.leaked += read;
         let test = self.context.test().to_owned();
         let leaked = finished.leaked;
         // Whoever lost the connection is told that, and not that a second one was wanted.

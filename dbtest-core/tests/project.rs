@@ -52,8 +52,11 @@ fn core_depends_on_no_orm_and_no_driver() {
 #[test]
 fn a_user_of_one_adapter_gets_no_other_orm() {
     // SeaORM stands on sqlx, so its adapter may.
-    let others: [(&str, &[&str]); 2] =
-        [("dbtest-sqlx", &["sea-orm", "diesel"]), ("dbtest-seaorm", &["diesel"])];
+    let others: [(&str, &[&str]); 3] = [
+        ("dbtest-sqlx", &["sea-orm", "diesel"]),
+        ("dbtest-seaorm", &["diesel"]),
+        ("dbtest-diesel", &["sea-orm", "sqlx"]),
+    ];
     for (adapter, others) in others {
         for name in tree(adapter, "normal,build") {
             let other = others.iter().find(|other| is_of(&name, other));
@@ -167,6 +170,14 @@ fn what_the_guide_shows_of_the_examples_is_in_the_examples() {
         let (name, test) = test.split_once('\n').expect("more than a name");
         let name = name.strip_prefix("// ").expect("a block begins with its file's name");
         assert!(file(name).contains(test), "{name} has not\n{test}");
+    }
+    let page_of_queries = file("docs/src/checked-queries.md");
+    for language in ["rust,no_run", "rust,ignore"] {
+        let named =
+            blocks(&page_of_queries, language).into_iter().filter_map(|block| block.strip_prefix("// "));
+        let shown: Vec<_> = named.map(|block| block.split_once('\n').expect("more than a name")).collect();
+        assert_eq!(shown.len(), 1, "one of {language} is of the example");
+        assert!(file(shown[0].0).contains(shown[0].1), "{} has not\n{}", shown[0].0, shown[0].1);
     }
     let diffs = blocks(&page, "diff");
     assert_eq!(diffs.len(), 3, "from sqlx to each other ORM");

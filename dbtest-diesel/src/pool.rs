@@ -72,17 +72,16 @@ pub(crate) fn connect<C: Speaks>(place: &Place) -> Result<C, DbError> {
     Ok(connection)
 }
 
-fn prepare<C: Speaks>(connection: &mut C) -> QueryResult<()> {
-    if C::PREPARE.is_empty() { Ok(()) } else { connection.batch_execute(C::PREPARE) }
+fn run<C: Speaks>(connection: &mut C, sql: &str) -> QueryResult<()> {
+    if sql.is_empty() { Ok(()) } else { connection.batch_execute(sql) }
 }
 
 /// Prepares the connection, and begins the sandbox where the place has one.
 fn begin<C: Speaks>(connection: &mut C, place: &Place) -> QueryResult<()> {
-    prepare(connection)?;
+    run(connection, C::PREPARE)?;
+    run(connection, &place.on_connect)?;
     let Some(sandbox) = &place.sandbox else { return Ok(()) };
-    if !sandbox.before.is_empty() {
-        connection.batch_execute(&sandbox.before)?;
-    }
+    run(connection, &sandbox.before)?;
     // Depth 1 in Diesel's own book, so that the application's transactions are savepoints; and
     // marked, or a pool would take the connection for one that somebody left in a transaction.
     // The transaction itself is another: Diesel does not notice that it is exchanged.

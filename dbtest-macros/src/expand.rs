@@ -174,6 +174,14 @@ impl Function {
             let message = format!("`#[{ours}::test]` makes this a test already: remove `#[{theirs}]`");
             return error(attr, &message);
         }
+        if let Some(attr) = self.attrs.iter().find(|attr| is(attr, "rstest")) {
+            let message = format!(
+                "`#[rstest]` makes a test of each case, so it comes first: write it above `#[{}::test]`, and \
+                 `#[ignore]` before each database",
+                shown(adapter)
+            );
+            return error(attr, &message);
+        }
         if let Some(token) = constness {
             return error(token, "a test can't be `const`");
         }
@@ -215,7 +223,11 @@ fn is_unit(ty: &Type) -> bool {
 }
 
 fn is_test(attr: &Attribute) -> bool {
-    attr.path().segments.last().is_some_and(|segment| segment.ident == "test")
+    is(attr, "test")
+}
+
+fn is(attr: &Attribute, name: &str) -> bool {
+    attr.path().segments.last().is_some_and(|segment| segment.ident == name)
 }
 
 fn shown(path: &Path) -> String {

@@ -16,7 +16,7 @@ pub trait SeaOrmBackend: Backend<Handle = DatabaseConnection> {}
 
 /// A test's connection, and the engine that it is on: SeaORM's own type does not say that.
 ///
-/// ```
+/// ```rust,test_harness
 /// use dbtest_seaorm::{Db, SeaOrmSqlite};
 /// use sea_orm::DatabaseConnection;
 ///

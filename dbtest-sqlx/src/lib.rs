@@ -42,6 +42,10 @@ mod guide {
     mod settings {}
     #[doc = include_str!("../../docs/src/errors.md")]
     mod errors {}
+    #[doc = include_str!("../../docs/src/other-tools.md")]
+    mod other_tools {}
+    #[doc = include_str!("../../docs/src/checked-queries.md")]
+    mod checked_queries {}
     #[doc = include_str!("../../docs/src/migrating/sqlx-test.md")]
     mod migrating_sqlx_test {}
     #[doc = include_str!("../../docs/src/migrating/create-database.md")]

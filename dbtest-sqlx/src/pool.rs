@@ -36,6 +36,14 @@ where
     // The connections are as young as the test: there is nothing to test before each use.
     let pool = PoolOptions::<DB>::new().max_connections(place.max_connections).test_before_acquire(false);
     let Some(sandbox) = place.sandbox.clone() else {
+        let first: Arc<str> = place.on_connect.as_str().into();
+        let pool = match &*first {
+            "" => pool,
+            _ => pool.after_connect(move |connection, _| {
+                let first = Arc::clone(&first);
+                Box::pin(async move { run::<DB>(connection, &first).await })
+            }),
+        };
         return Ok(pool.connect_lazy_with(options));
     };
     let (sandbox, opened) = (Arc::new(sandbox), Arc::new(AtomicBool::new(false)));

@@ -164,6 +164,8 @@ macro_rules! __dbtest_cases {
                 "A deferred constraint that does not hold is reported, also where nothing is committed.";
             transactions two_connections_of_a_test_see_each_others_rows
                 "Several connections of a test see each other's committed rows; where there is only one, a second is refused soon and in words.";
+            handle a_read_only_handle_sees_the_tests_rows_and_cannot_write_or_is_refused
+                "A second, read-only handle sees what the test committed and writes nothing; where there is only one connection, it is refused in words.";
             boundary an_expected_error_leaves_the_rest_of_the_test_usable_or_is_refused
                 "After an expected error the rest of the test works, where that is promised; else it is refused and the test told why.";
             boundary a_raw_commit_is_the_tests_own_or_is_blamed_on_it

@@ -43,6 +43,15 @@ impl Engine {
         }
     }
 
+    /// Makes the server refuse all writing of the connection that runs it.
+    pub(crate) const fn read_only(self) -> &'static str {
+        match self {
+            Self::Postgres => "SET default_transaction_read_only = on",
+            Self::MySql => "SET SESSION TRANSACTION READ ONLY",
+            Self::Sqlite => "PRAGMA query_only = ON",
+        }
+    }
+
     pub(crate) const fn server_next_step(self) -> &'static str {
         match self {
             Self::Postgres => {

@@ -20,6 +20,7 @@ use crate::backend::{BoxFuture, DbError, Session};
 use crate::config::{ServerChoice, config, image_for, url_for};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::name::Name;
 use crate::{guard, runtime};
 
 /// Where a test's databases live: how to find or start a server.
@@ -213,13 +214,13 @@ async fn auto(engine: Engine, connect: &Connect) -> Result<Running> {
     let may = |kind| choice == ServerChoice::Auto || choice == kind;
     let mut tried = Vec::new();
     if may(ServerChoice::Url) {
-        if let Some((variable, url)) = url_for(engine) {
-            return at_url(variable, &url, engine, connect).await;
+        if let Some((variable, url)) = url_for(engine)? {
+            return at_url(&variable, &url, engine, connect).await;
         }
         tried.push(("a URL".to_owned(), Error::unavailable("none is set", "")));
     }
     if may(ServerChoice::Container) {
-        let image = image_for(engine);
+        let image = image_for(engine)?;
         let name = format!("container {image}");
         match container::find(&Container::new(image), engine, connect).await {
             Ok(running) => return Ok(running),
@@ -251,12 +252,16 @@ async fn at_url(source: &str, url: &str, engine: Engine, connect: &Connect) -> R
 
 /// The URL whose database dbtest takes its locks in. On MySQL locks belong to the server, and
 /// `information_schema` is there for every user; on Postgres it is the database that the URL names, since the
-/// user may be let into no other.
+/// user may be let into no other. A stable database of ours is dropped and made anew, so it is not
+/// where to wait for that.
 fn maintenance(url: &::url::Url, engine: Engine) -> String {
     match engine {
         Engine::MySql => {
             let url = crate::url::with_database(url, "information_schema");
             url.strip_prefix("mariadb:").map_or_else(|| url.clone(), |rest| format!("mysql:{rest}"))
+        }
+        Engine::Postgres if Name::parse(url.path().trim_start_matches('/')).is_some() => {
+            crate::url::with_database(url, "postgres")
         }
         _ => url.as_str().to_owned(),
     }
@@ -539,5 +544,16 @@ mod tests {
         let url = ::url::Url::parse("mariadb://u:p@localhost:1/app?x=1").expect("a URL");
         let expected = "mysql://u:p@localhost:1/information_schema?x=1";
         assert_eq!(maintenance(&url, Engine::MySql), expected);
+    }
+
+    #[test]
+    fn postgres_is_maintained_from_the_urls_database_unless_that_is_ours() {
+        let url = |database: &str| format!("postgres://u:p@localhost:1/{database}?x=1");
+        for (given, expected) in
+            [("app", "app"), ("dbtest_stable_app", "postgres"), ("dbtest_app", "dbtest_app")]
+        {
+            let given = ::url::Url::parse(&url(given)).expect("a URL");
+            assert_eq!(maintenance(&given, Engine::Postgres), url(expected));
+        }
     }
 }

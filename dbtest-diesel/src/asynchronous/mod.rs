@@ -3,7 +3,7 @@
 //! `SyncConnectionWrapper<SqliteConnection>`. The features are `async-postgres` and `async-mysql`,
 //! neither of which needs a C library, and `async-sqlite`.
 //!
-#![cfg_attr(feature = "async-sqlite", doc = "```")]
+#![cfg_attr(feature = "async-sqlite", doc = "```rust,test_harness")]
 #![cfg_attr(not(feature = "async-sqlite"), doc = "```ignore")]
 //! use dbtest_diesel::asynchronous::{DieselAsyncSqlite, Fixture};
 //! use diesel::{QueryResult, SqliteConnection};

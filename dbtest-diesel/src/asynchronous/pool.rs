@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::ops::DerefMut;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dbtest_core::{Boundary, DbError, End, Finished, Place, SANDBOX_LOST, SANDBOX_WAIT, Watch};
@@ -196,21 +196,23 @@ impl Drop for Connecting {
 /// How the pool gets its connections: the first is given, and a sandbox has no other.
 fn manager<C: Driver>(place: &Place, url: String, first: C) -> Manager<C> {
     let is_sandbox = place.sandbox.is_some();
-    let (place, first) = (place.clone(), Mutex::new(Some(first)));
-    let checked = place.clone();
+    let (place, first) = (Arc::new(place.clone()), Mutex::new(Some(first)));
+    let checked = Arc::clone(&place);
     let mut config = ManagerConfig::default();
     config.custom_setup = Box::new(move |url| {
         let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Neither pool's clones end with the test, and what outlives it must get nothing.
-        let is_over = place.is_over();
+        let place = Arc::clone(&place);
         Box::pin(async move {
             match first {
                 Some(connection) => Ok(connection),
-                None if is_over => Err(refused("dbtest: the test that this pool belonged to is over")),
+                None if place.is_over() => {
+                    Err(refused("dbtest: the test that this pool belonged to is over"))
+                }
                 None if is_sandbox => Err(refused(SANDBOX_LOST)),
                 None => {
                     let _connecting = Connecting::new();
-                    sandbox::fresh(url).await
+                    sandbox::fresh(url, &place).await
                 }
             }
         })
@@ -218,7 +220,7 @@ fn manager<C: Driver>(place: &Place, url: String, first: C) -> Manager<C> {
     // The connections are as young as the test: there is nothing else to test before each use.
     config.recycling_method = if is_sandbox {
         RecyclingMethod::CustomFunction(Box::new(move |connection| {
-            let place = checked.clone();
+            let place = Arc::clone(&checked);
             Box::pin(async move {
                 sandbox::settle(connection).await.inspect_err(|error| {
                     // Out of step is what a cancelled statement leaves; all else is not the test's way to end.

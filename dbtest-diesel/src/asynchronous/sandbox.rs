@@ -7,16 +7,19 @@ use diesel_async::{AsyncConnection, TransactionManager};
 use super::backend::Driver;
 
 /// A new connection, ready to be used.
-pub(super) async fn fresh<C: Driver>(url: &str) -> ConnectionResult<C> {
+pub(super) async fn fresh<C: Driver>(url: &str, place: &Place) -> ConnectionResult<C> {
     let mut connection = C::establish(url).await?;
-    run(&mut connection, C::PREPARE).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+    for sql in [C::PREPARE, &place.on_connect] {
+        run(&mut connection, sql).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+    }
     Ok(connection)
 }
 
 /// A connection to the place, inside its sandbox where it has one: the transaction is begun
 /// through diesel-async's own manager, so that the application's are savepoints in it.
 pub(super) async fn connect<C: Driver>(url: &str, place: &Place) -> Result<C, DbError> {
-    let mut connection: C = fresh(url).await.map_err(|error| DbError::connection(None, error.to_string()))?;
+    let mut connection: C =
+        fresh(url, place).await.map_err(|error| DbError::connection(None, error.to_string()))?;
     let Some(sandbox) = &place.sandbox else { return Ok(connection) };
     let begun = async {
         run(&mut connection, &sandbox.before).await?;

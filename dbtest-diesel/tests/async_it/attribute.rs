@@ -107,6 +107,17 @@ macro_rules! engine {
                 assert_eq!(titles(connection).await, ["Dune", "The Dosadi Experiment"]);
             }
 
+            // As `#[sqlx::test]` has it.
+            #[test(migrator = "MIGRATIONS", fixtures("dosadi", "./seeds/dune.sql"))]
+            async fn scripts_by_name_and_by_path(connection: &mut Connection) {
+                assert_eq!(titles(connection).await, ["Dune", "The Dosadi Experiment"]);
+            }
+
+            #[test(migrations = $folder, fixtures(path = "seeds", scripts("dune", "dosadi.sql")))]
+            async fn scripts_of_a_folder(connection: &mut Connection) {
+                assert_eq!(titles(connection).await, ["Dune", "The Dosadi Experiment"]);
+            }
+
             #[test(migrations = false)]
             async fn an_empty_database(connection: &mut Connection) {
                 connection.batch_execute("CREATE TABLE mine (x INT)").await.expect("a table");

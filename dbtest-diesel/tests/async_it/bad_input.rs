@@ -105,6 +105,31 @@ macro_rules! servers {
             refused(fixture, ErrorKind::Connect, &words).await;
             db.close().await.expect("closed");
         }
+
+        #[tokio::test]
+        async fn a_user_who_may_not_create_databases() {
+            let db = Fixture::<dbtest_diesel::asynchronous::$backend>::new().empty().open().await;
+            let db = db.expect("a database");
+            let user = format!("dbtest_async_{}", std::process::id());
+            let (create, drop, kind, words) = poor(&user);
+            let run = async |sql: &str| {
+                use diesel_async::SimpleAsyncConnection;
+                let mut connection = db.handle().get().await.expect("a connection");
+                connection.batch_execute(sql).await.expect("it is done");
+            };
+            run(&create).await;
+            let url = db.database_url();
+            let (scheme, rest) = url.split_once("://").expect("a URL");
+            let (_, place) = rest.split_once('@').expect("a user");
+            let (host, tail) = place.split_once('/').expect("a database");
+            let parameters = tail.split_once('?').map_or(String::new(), |(_, text)| format!("?{text}"));
+            let url = format!("{scheme}://{user}:{SECRET}@{host}/{}{parameters}", $empty);
+            let fixture =
+                Fixture::<dbtest_diesel::asynchronous::$backend>::new().empty().server(Server::url(url));
+            refused(fixture, kind, words).await;
+            run(&drop).await;
+            db.close().await.expect("closed");
+        }
     };
 }
 
@@ -123,6 +148,13 @@ mod postgres {
 
     migrations!(DieselAsyncPostgres, "tests/async_it/broken/postgres");
     servers!(DieselAsyncPostgres, "postgres", "Postgres", "postgres");
+
+    /// Makes the user, drops it, and what is said of it.
+    fn poor(user: &str) -> (String, String, ErrorKind, &'static [&'static str]) {
+        let create = format!("CREATE ROLE {user} LOGIN PASSWORD '{SECRET}'");
+        let words = &["may not create databases", "CREATEDB", "\"schema\""];
+        (create, format!("DROP ROLE {user}"), ErrorKind::Unsupported, words)
+    }
 }
 
 #[cfg(feature = "async-mysql")]
@@ -132,5 +164,12 @@ mod mysql {
     use super::*;
 
     migrations!(DieselAsyncMySql, "tests/async_it/broken/mysql");
-    servers!(DieselAsyncMySql, "mysql", "MySQL", "mysql");
+    servers!(DieselAsyncMySql, "mysql", "MySQL", "information_schema");
+
+    /// Makes the user, drops it, and what is said of it.
+    fn poor(user: &str) -> (String, String, ErrorKind, &'static [&'static str]) {
+        let create = format!("CREATE USER '{user}'@'%' IDENTIFIED BY '{SECRET}'");
+        let words = &["dbtest_meta", "denied", "GRANT ALL ON `dbtest\\_%`"];
+        (create, format!("DROP USER '{user}'@'%'"), ErrorKind::Rights, words)
+    }
 }

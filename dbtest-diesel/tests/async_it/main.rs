@@ -4,6 +4,7 @@ mod attribute;
 mod bad_input;
 #[cfg(feature = "conformance")]
 mod conformance;
+mod parametrised;
 mod traps;
 
 use diesel::QueryResult;

@@ -99,6 +99,17 @@ macro_rules! engine {
                 assert_eq!(titles!(connection), ["Dune", "The Dosadi Experiment"]);
             }
 
+            // As `#[sqlx::test]` has it.
+            #[dbtest_diesel::test(migrator = "MIGRATIONS", fixtures("dosadi", "./seeds/dune.sql"))]
+            fn scripts_by_name_and_by_path(connection: &mut $connection) {
+                assert_eq!(titles!(connection), ["Dune", "The Dosadi Experiment"]);
+            }
+
+            #[dbtest_diesel::test(migrations = $folder, fixtures(path = "seeds", scripts("dune", "dosadi.sql")))]
+            fn scripts_of_a_folder(connection: &mut $connection) {
+                assert_eq!(titles!(connection), ["Dune", "The Dosadi Experiment"]);
+            }
+
             #[dbtest_diesel::test(migrations = false)]
             fn an_empty_database(connection: &mut $connection) {
                 diesel::sql_query("CREATE TABLE mine (x INT)").execute(connection).expect("a table");

@@ -283,6 +283,7 @@ fn a_function_that_is_no_test_is_refused() {
     assert_snapshot!(refused("", r#"extern "C" fn f(a: A) {}"#), @"a test can't be `extern`");
     assert_snapshot!(refused("", "const fn f(a: A) {}"), @"a test can't be `const`");
     assert_snapshot!(refused("", "#[tokio::test] async fn f(a: A) {}"), @"`#[dbtest_sqlx::test]` makes this a test already: remove `#[tokio::test]`");
+    assert_snapshot!(refused("", "#[rstest] fn f(a: A) {}"), @"`#[rstest]` makes a test of each case, so it comes first: write it above `#[dbtest_sqlx::test]`, and `#[ignore]` before each database");
 }
 
 #[test]

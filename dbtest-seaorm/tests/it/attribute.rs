@@ -72,6 +72,17 @@ macro_rules! engine {
                 assert_eq!(titles(&db).await, ["Dune", "The Dosadi Experiment"]);
             }
 
+            // As `#[sqlx::test]` has it.
+            #[dbtest_seaorm::test(migrator = "Migrator", fixtures("dosadi", "./seeds/dune.sql"))]
+            async fn scripts_by_name_and_by_path(Db(db): Db<$backend>) {
+                assert_eq!(titles(&db).await, ["Dune", "The Dosadi Experiment"]);
+            }
+
+            #[dbtest_seaorm::test(migrations = $folder, fixtures(path = "seeds", scripts("dune", "dosadi.sql")))]
+            async fn scripts_of_a_folder(Db(db): Db<$backend>) {
+                assert_eq!(titles(&db).await, ["Dune", "The Dosadi Experiment"]);
+            }
+
             #[dbtest_seaorm::test(migrations = false)]
             async fn an_empty_database(Db(db): Db<$backend>) {
                 use sea_orm::ConnectionTrait;

@@ -194,6 +194,20 @@ mod postgres {
         db.handle().execute_unprepared(&format!("DROP ROLE {role}")).await.expect("dropped");
         db.close().await.expect("closed");
     }
+
+    #[tokio::test]
+    async fn a_user_who_may_not_create_databases() {
+        let db = Fixture::<SeaOrmPostgres>::new().empty().open().await.expect("a database");
+        let role = format!("dbtest_seaorm_poor_{}", std::process::id());
+        let create = format!("CREATE ROLE {role} LOGIN PASSWORD '{SECRET}'");
+        db.handle().execute_unprepared(&create).await.expect("a role");
+        let url = as_user(&db.database_url(), &role, "postgres");
+        let fixture = Fixture::<SeaOrmPostgres>::new().empty().server(Server::url(url));
+        let words = ["may not create databases", "CREATEDB", "\"schema\""];
+        refused(fixture, ErrorKind::Unsupported, &words).await;
+        db.handle().execute_unprepared(&format!("DROP ROLE {role}")).await.expect("dropped");
+        db.close().await.expect("closed");
+    }
 }
 
 #[cfg(feature = "mysql")]
@@ -216,6 +230,19 @@ mod mysql {
         let fixture = Fixture::<SeaOrmMySql>::new().empty().server(Server::url(url));
         let words = ["cannot connect to MySQL", "dbtest_nobody", "check user and password"];
         refused(fixture, ErrorKind::Connect, &words).await;
+        db.close().await.expect("closed");
+    }
+
+    #[tokio::test]
+    async fn a_user_who_may_not_create_databases() {
+        let db = Fixture::<SeaOrmMySql>::new().empty().open().await.expect("a database");
+        let user = format!("dbtest_sea_{}", std::process::id());
+        let create = format!("CREATE USER '{user}'@'%' IDENTIFIED BY '{SECRET}'");
+        db.handle().execute_unprepared(&create).await.expect("a user");
+        let url = as_user(db.url(), &user, "information_schema");
+        let fixture = Fixture::<SeaOrmMySql>::new().empty().server(Server::url(url));
+        refused(fixture, ErrorKind::Rights, &["dbtest_meta", "denied", "GRANT ALL ON `dbtest\\_%`"]).await;
+        db.handle().execute_unprepared(&format!("DROP USER '{user}'@'%'")).await.expect("dropped");
         db.close().await.expect("closed");
     }
 }

@@ -5,4 +5,5 @@ mod attribute;
 mod bad_input;
 #[cfg(feature = "conformance")]
 mod conformance;
+mod parametrised;
 mod traps;

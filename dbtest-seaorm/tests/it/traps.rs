@@ -331,5 +331,70 @@ macro_rules! engine {
 engine!(sqlite, SeaOrmSqlite);
 #[cfg(feature = "postgres")]
 engine!(postgres, SeaOrmPostgres);
+
+/// What Postgres accepts of them, with the outcome pinned.
+#[cfg(feature = "postgres")]
+mod pinned {
+    mod postgres {
+        use dbtest_seaorm::SeaOrmPostgres;
+
+        use super::super::*;
+
+        /// SeaORM takes a connection for each statement. One that is busy meanwhile makes BEGIN and
+        /// COMMIT land on two: the one has nothing to commit, the other's work is never committed. It
+        /// is a bug of the application, and the same with and without a sandbox: what is written in the
+        /// open transaction is its connection's alone.
+        #[tokio::test]
+        async fn begin_and_commit_as_text_on_two_connections() {
+            for strategy in [Strategy::Truncate, Strategy::Template] {
+                let db = fixture::<SeaOrmPostgres>(strategy).open_for("two").await.expect("a database");
+                let pool = db.handle().get_postgres_connection_pool().clone();
+                let settled = async || {
+                    while pool.num_idle() < pool.size() as usize {
+                        tokio::task::yield_now().await;
+                    }
+                };
+                db.handle().execute_unprepared("BEGIN").await.expect("begun");
+                settled().await;
+                // Whoever has the connection with the transaction; the next statement opens another.
+                let busy = pool.acquire().await.expect("the one with the transaction");
+                add(db.handle(), "beside").await.expect("a book, committed at once");
+                db.handle().execute_unprepared("COMMIT").await.expect("a COMMIT of nothing is a warning");
+                drop(busy);
+                settled().await;
+                assert_eq!(titles(db.handle()).await.expect("titles"), ["beside"]);
+                // The transaction is still open, on a connection of the pool; it holds up nobody.
+                db.close().await.expect("closed");
+                let next = fixture::<SeaOrmPostgres>(Strategy::Truncate).open_for("next").await;
+                let next = next.expect("a database");
+                assert_eq!(titles(next.handle()).await.expect("titles"), Vec::<String>::new());
+                next.close().await.expect("closed");
+            }
+        }
+
+        /// In one text it is one connection, and the sandbox takes it as the engine does.
+        #[tokio::test]
+        async fn under_rollback_the_sandbox_takes_them() {
+            let name = "accepted";
+            let db = fixture::<SeaOrmPostgres>(Strategy::Rollback).open_for(name).await.expect("a database");
+            let insert = "INSERT INTO books (author_id, title) VALUES (1, 'inside')";
+            let text = format!("BEGIN; {insert}; COMMIT");
+            db.handle().execute_unprepared(&text).await.expect("it is taken");
+            let strict = Some(IsolationLevel::Serializable);
+            let transaction = db.handle().begin_with_config(strict, None).await.expect("begun");
+            add(&transaction, "strict").await.expect("a book");
+            transaction.commit().await.expect("committed");
+            let read_only = Some(AccessMode::ReadOnly);
+            let transaction = db.handle().begin_with_config(None, read_only).await.expect("begun");
+            add(&transaction, "read only").await.expect_err("it may not write");
+            transaction.rollback().await.expect("rolled back");
+            db.handle().execute_unprepared("CREATE TABLE extra (id INT)").await.expect("a table");
+            add(db.handle(), "inside").await.expect_err("the title is taken");
+            add(db.handle(), "later").await.expect("a book");
+            assert_eq!(titles(db.handle()).await.expect("titles"), ["inside", "later", "strict"]);
+            db.close().await.expect("closed");
+        }
+    }
+}
 #[cfg(feature = "mysql")]
 engine!(mysql, SeaOrmMySql);

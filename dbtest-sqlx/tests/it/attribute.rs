@@ -85,6 +85,17 @@ macro_rules! engine {
                 assert_eq!(titles(&pool).await, ["Dune", "The Dosadi Experiment"]);
             }
 
+            // As `#[sqlx::test]` has it.
+            #[dbtest_sqlx::test(migrator = "MIGRATOR", fixtures("dosadi", "./seeds/dune.sql"))]
+            async fn scripts_by_name_and_by_path(pool: $pool) {
+                assert_eq!(titles(&pool).await, ["Dune", "The Dosadi Experiment"]);
+            }
+
+            #[dbtest_sqlx::test(migrations = $folder, fixtures(path = "seeds", scripts("dune", "dosadi.sql")))]
+            async fn scripts_of_a_folder(pool: $pool) {
+                assert_eq!(titles(&pool).await, ["Dune", "The Dosadi Experiment"]);
+            }
+
             #[dbtest_sqlx::test(migrations = false)]
             async fn an_empty_database(pool: $pool) {
                 sqlx::query("CREATE TABLE mine (x INT)").execute(&pool).await.expect("a table");

@@ -125,10 +125,47 @@ macro_rules! migrations {
     };
 }
 
+/// What the migrations table says and what the files say.
+macro_rules! versions {
+    ($backend:ident, $folder:literal) => {
+        /// A dump of another version of the application, and the files of this one.
+        fn dump(version: &str) -> Fixture<dbtest_sqlx::$backend> {
+            let is_postgres = <dbtest_sqlx::$backend as Backend>::ENGINE == dbtest_sqlx::Engine::Postgres;
+            let (bytes, checksum) = if is_postgres { ("BYTEA", "'another'") } else { ("BLOB", "X'00'") };
+            let dump = format!(
+                "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL,
+                   installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL,
+                   checksum {bytes} NOT NULL, execution_time BIGINT NOT NULL);
+                 INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                   VALUES ({version}, TRUE, {checksum}, 0)"
+            );
+            Fixture::new()
+                .manifest_dir(env!("CARGO_MANIFEST_DIR"))
+                .sql("dump.sql", dump)
+                .migrations_dir($folder)
+        }
+
+        #[tokio::test]
+        async fn the_migrations_table_knows_what_the_files_do_not() {
+            let fixture = dump("99, 'shelves'");
+            let words = ["migrations/", "migration 99", "missing in the resolved migrations"];
+            refused(fixture, ErrorKind::Setup, &words).await;
+        }
+
+        #[tokio::test]
+        async fn a_migration_was_applied_with_another_text() {
+            let fixture = dump("1, 'authors'");
+            let words = ["migrations/", "migration 1", "has been modified"];
+            refused(fixture, ErrorKind::Setup, &words).await;
+        }
+    };
+}
+
 mod sqlite {
     use super::*;
 
     migrations!(SqlxSqlite, "tests/it/broken/sqlite");
+    versions!(SqlxSqlite, "tests/it/migrations/sqlite");
 }
 
 mod postgres {
@@ -137,6 +174,7 @@ mod postgres {
     use super::*;
 
     migrations!(SqlxPostgres, "tests/it/broken/postgres");
+    versions!(SqlxPostgres, "tests/it/migrations/postgres");
 
     async fn empty() -> dbtest_sqlx::TestDb<SqlxPostgres> {
         Fixture::new().empty().open().await.expect("a database")
@@ -236,6 +274,7 @@ mod mysql {
     use super::*;
 
     migrations!(SqlxMySql, "tests/it/broken/mysql");
+    versions!(SqlxMySql, "tests/it/migrations/mysql");
 
     #[tokio::test]
     async fn a_user_who_is_not_there() {

@@ -8,7 +8,10 @@ mod conformance;
 mod crash;
 mod growth;
 mod manners;
+mod parametrised;
 #[cfg(feature = "postgres")]
 mod sandbox;
+mod schemas;
+mod stable;
 #[cfg(feature = "conformance")]
 mod teeth;

@@ -202,6 +202,39 @@ macro_rules! engine {
             }
 
             #[test]
+            fn a_dotenv_file_is_read_where_the_environment_is_silent() {
+                let (app, test) = (tempfile::tempdir().expect("a folder"), name("says_its_strategy"));
+                let below = app.path().join("member");
+                std::fs::create_dir(&below).expect("a folder");
+                // The migrations' folder is looked for in the crate's, wherever the test runs.
+                let run = |settings: &[(&str, &str)]| {
+                    let output = Command::new(std::env::current_exe().expect("this executable"))
+                        .args(["--exact", &test])
+                        .current_dir(&below)
+                        .env(TOLD, "fail")
+                        .env("RUST_BACKTRACE", "0")
+                        .env_remove("DBTEST_DOTENV")
+                        .env_remove("DBTEST_STRATEGY")
+                        .envs(settings.iter().copied())
+                        .output()
+                        .expect("a child process");
+                    text(&output)
+                };
+                let write = |text: &str| std::fs::write(app.path().join(".env"), text).expect("a file");
+                write("# ours\nDBTEST_STRATEGY=\"template\"\n");
+                let said = run(&[]);
+                assert!(said.contains("it is template"), "{said}");
+                let said = run(&[("DBTEST_STRATEGY", "schema")]);
+                assert!(said.contains("it is schema"), "the environment wins: {said}");
+                let said = run(&[("DBTEST_DOTENV", "0")]);
+                assert!(said.contains("it is truncate"), "it is left unread: {said}");
+                write("\nPASSWORD is secret\n");
+                let said = run(&[]);
+                assert!(said.contains(".env, line 2: it is no line"), "{said}");
+                assert!(!said.contains("secret"), "{said}");
+            }
+
+            #[test]
             fn a_fresh_run_builds_the_template_again() {
                 let test = name("says_when_it_is_built");
                 let built = |settings: &[(&str, &str)]| {
@@ -234,6 +267,25 @@ const NONE: &[(&str, &str)] =
 async fn needs_a_server(pool: sqlx::PgPool) {
     let one: i32 = sqlx::query_scalar("SELECT 1").fetch_one(&pool).await.expect("one");
     assert_eq!(one, 1);
+}
+
+#[test]
+fn a_url_in_a_dotenv_file_is_used_and_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join(".env"), "DATABASE_URL=postgres://me:secret@localhost:1/app\n")
+        .expect("a file");
+    let output = Command::new(std::env::current_exe().expect("this executable"))
+        .args(["--exact", "manners::needs_a_server"])
+        .current_dir(folder.path())
+        .env("DBTEST_SERVER", "url")
+        .env_remove("DBTEST_POSTGRES_URL")
+        .env_remove("DATABASE_URL")
+        .env_remove("DBTEST_DOTENV")
+        .output()
+        .expect("a child process");
+    let said = text(&output);
+    assert!(!output.status.success() && !said.contains("secret"), "{said}");
+    assert!(said.contains("app at localhost:1, DATABASE_URL in ") && said.contains(".env)"), "{said}");
 }
 
 #[test]

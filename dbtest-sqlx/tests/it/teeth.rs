@@ -368,6 +368,15 @@ impl<B: Probe> Breaks<B> for CommitsInsteadOfRollingBack {
     }
 }
 
+/// Opens a handle for readers like any other.
+struct ForgetsWhatComesFirst;
+
+impl<B: Probe> Breaks<B> for ForgetsWhatComesFirst {
+    async fn open(place: &Place) -> Result<B::Handle, DbError> {
+        B::open(&Place { on_connect: String::new(), ..place.clone() }).await
+    }
+}
+
 #[cfg(feature = "sqlite")]
 mod sqlite {
     use std::sync::{Mutex, PoisonError};
@@ -502,6 +511,15 @@ mod sqlite {
     fn a_backend_whose_session_swallows_errors() {
         catches::<Bad<SwallowsErrors>, SqlxSqlite>(
             "a_setup_that_fails_is_shown_once",
+            Strategy::Truncate,
+            Strategy::Truncate,
+        );
+    }
+
+    #[test]
+    fn a_backend_that_lets_readers_write() {
+        catches::<Bad<ForgetsWhatComesFirst>, SqlxSqlite>(
+            "a_read_only_handle_sees_the_tests_rows_and_cannot_write_or_is_refused",
             Strategy::Truncate,
             Strategy::Truncate,
         );

@@ -28,6 +28,7 @@ impl Backend for Rusqlite {
 
     async fn open(place: &Place) -> Result<Connection, DbError> {
         let connection = connect(&place.url)?;
+        connection.execute_batch(&place.on_connect).map_err(db_error)?;
         if let Some(sandbox) = &place.sandbox {
             begin(&connection, sandbox).map_err(db_error)?;
         }

@@ -2,6 +2,7 @@
 
 pub(super) mod boundary;
 pub(super) mod crash;
+pub(super) mod handle;
 pub(super) mod identity;
 pub(super) mod keep;
 pub(super) mod parallel;
@@ -15,6 +16,7 @@ pub(super) mod transactions;
 pub(super) const SOURCES: &[&str] = &[
     include_str!("boundary.rs"),
     include_str!("crash.rs"),
+    include_str!("handle.rs"),
     include_str!("identity.rs"),
     include_str!("keep.rs"),
     include_str!("parallel.rs"),

@@ -1,0 +1,5 @@
+CREATE TABLE book (
+    id INTEGER PRIMARY KEY NOT NULL,
+    title TEXT NOT NULL UNIQUE,
+    pages INTEGER
+);
