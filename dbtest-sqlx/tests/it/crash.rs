@@ -32,12 +32,15 @@ fn start(test: &str, what: &str, folder: &Path) -> Child {
         .args(["--exact", "--nocapture", test])
         .env(CHILD, format!("{}:{what}:{}", version(), file.display()))
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(std::fs::File::create(folder.join("said")).expect("a file"))
         .spawn()
         .expect("a child process");
     let deadline = Instant::now() + Duration::from_secs(60);
     while !file.exists() {
-        assert!(child.try_wait().expect("the child").is_none(), "the child ended early ({what})");
+        if child.try_wait().expect("the child").is_some() {
+            let said = std::fs::read_to_string(folder.join("said")).expect("what it said");
+            panic!("the child ended early ({what}): {said}");
+        }
         assert!(Instant::now() < deadline, "the child does not get there ({what})");
         std::thread::sleep(Duration::from_millis(2));
     }
