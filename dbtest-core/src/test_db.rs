@@ -1,7 +1,7 @@
 //! A test's database: its handle, its URL, and how it ends.
 
 use std::fmt;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub(crate) struct Inner<B: Backend> {
     handle: Option<B::Handle>,
     /// The second handle, once somebody asked for it.
     read_only: OnceCell<B::Handle>,
-    read_only_watch: Arc<OnceLock<Watch>>,
+    readers: Arc<Readers>,
     place: Place,
     lease: Option<Lease>,
     context: Context,
@@ -70,7 +70,7 @@ impl<B: Backend> TestDb<B> {
                 let inner = Inner {
                     handle: Some(handle),
                     read_only: OnceCell::new(),
-                    read_only_watch: Arc::default(),
+                    readers: Arc::default(),
                     place,
                     lease: Some(lease),
                     context,
@@ -98,8 +98,8 @@ impl<B: Backend> TestDb<B> {
     pub(crate) fn watch(&self) -> Option<Watch> {
         let inner = self.inner();
         let first = inner.handle.as_ref().and_then(B::watch)?;
-        let second = Arc::clone(&inner.read_only_watch);
-        Some(Box::new(move || first() || second.get().is_some_and(|busy| busy())))
+        let readers = Arc::clone(&inner.readers);
+        Some(Box::new(move || first() || readers.are_busy()))
     }
 
     fn inner(&self) -> &Inner<B> {
@@ -148,7 +148,7 @@ impl<B: Backend> TestDb<B> {
         let inner = self.inner();
         inner
             .read_only
-            .get_or_try_init(|| async { inner.keep_watch(open::<B>(inner.replica()?).await?) })
+            .get_or_try_init(|| async { open_readers::<B>(&inner.readers, inner.replica()?).await })
             .await
     }
 
@@ -174,8 +174,9 @@ impl<B: Backend> TestDb<B> {
             if let Some(handle) = inner.read_only.get() {
                 return Ok(handle);
             }
-            let handle = inner.keep_watch(runtime::block(Box::pin(open::<B>(inner.replica()?)))?)?;
-            // Another thread may have been faster: its handle is the one, and this one never connected.
+            let (readers, place) = (Arc::clone(&inner.readers), inner.replica()?);
+            let handle = runtime::block(Box::pin(async move { open_readers::<B>(&readers, place).await }))?;
+            // Another thread may have been faster: its handle is the one, and this one is dropped.
             let _ = inner.read_only.set(handle);
         }
     }
@@ -270,8 +271,43 @@ impl<B: Backend> TestDb<B> {
     }
 }
 
-async fn open<B: Backend>(place: Place) -> Result<B::Handle> {
-    B::open(&place).await.map_err(|error| Error::connect(&place.shown(), B::ENGINE, error))
+/// Whether the second handle is at work, for tokio's paused clock.
+#[derive(Default)]
+struct Readers {
+    opening: AtomicUsize,
+    watch: OnceLock<Watch>,
+}
+
+impl Readers {
+    fn are_busy(&self) -> bool {
+        self.opening.load(Ordering::Relaxed) > 0 || self.watch.get().is_some_and(|busy| busy())
+    }
+}
+
+/// While there is one, the second handle is being opened.
+struct Opening<'a>(&'a Readers);
+
+impl<'a> Opening<'a> {
+    fn new(readers: &'a Readers) -> Self {
+        readers.opening.fetch_add(1, Ordering::Relaxed);
+        Self(readers)
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.0.opening.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn open_readers<B: Backend>(readers: &Readers, place: Place) -> Result<B::Handle> {
+    let _opening = Opening::new(readers);
+    let opened = B::open(&place).await;
+    let handle = opened.map_err(|error| Error::connect(&place.shown(), B::ENGINE, error))?;
+    if let Some(watch) = B::watch(&handle) {
+        let _ = readers.watch.set(watch);
+    }
+    Ok(handle)
 }
 
 impl<B: Backend> Drop for TestDb<B> {
@@ -298,13 +334,6 @@ impl<B: Backend> Inner<B> {
             return Err(Error::one_connection(self.strategy.name(), B::ENGINE, &self.place.name));
         }
         Ok(Place { on_connect: B::ENGINE.read_only().to_owned(), ..self.place.clone() })
-    }
-
-    fn keep_watch(&self, handle: B::Handle) -> Result<B::Handle> {
-        if let Some(watch) = B::watch(&handle) {
-            let _ = self.read_only_watch.set(watch);
-        }
-        Ok(handle)
     }
 
     /// Finishes the handle, releases the lease, and says what a person should know.

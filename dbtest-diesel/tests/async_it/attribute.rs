@@ -97,6 +97,14 @@ macro_rules! engine {
                 assert_eq!(db.strategy(), "template");
             }
 
+            #[test(migrations = $folder, start_paused = true, require = "truncate")]
+            async fn a_paused_clock_stands_while_readers_connect_and_read(db: TestDb<$backend>) {
+                let begun = tokio::time::Instant::now();
+                let replica = db.read_only().await.expect("a second pool");
+                assert!(titles(&mut replica.get().await.expect("a connection")).await.is_empty());
+                assert_eq!(begun.elapsed(), Duration::ZERO);
+            }
+
             #[test(migrations = MIGRATIONS)]
             async fn embedded_migrations(pool: Pool) {
                 alone(&mut pool.get().await.expect("a connection")).await;

@@ -76,6 +76,17 @@ macro_rules! engine {
                 assert_eq!(db.strategy(), "truncate");
             }
 
+            #[dbtest_diesel::test(migrations = $folder, require = "truncate")]
+            fn readers_see_it_and_do_not_write(db: TestDb<$backend>) {
+                add!(&mut db.handle().get().expect("a connection"), "Dune").expect("a new book");
+                let replica = db.read_only_blocking().expect("a second pool");
+                let mut reader = replica.get().expect("a connection of it");
+                assert_eq!(titles!(&mut reader), ["Dune"]);
+                add!(&mut reader, "Emma").expect_err("it may not write");
+                let again = db.read_only_blocking().expect("the same");
+                assert_eq!(again.state().connections, 1);
+            }
+
             #[dbtest_diesel::test(migrations = MIGRATIONS)]
             fn embedded_migrations(connection: &mut $connection) {
                 alone(connection);

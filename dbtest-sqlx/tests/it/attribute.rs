@@ -212,6 +212,16 @@ macro_rules! engine {
                 assert_eq!(begun.elapsed(), Duration::from_secs(3600));
             }
 
+            #[dbtest_sqlx::test(migrations = $folder, start_paused = true, require = "truncate")]
+            async fn a_paused_clock_stands_while_readers_read(db: TestDb<$backend>) {
+                let begun = tokio::time::Instant::now();
+                for _ in 0..20 {
+                    let pool = db.read_only().await.expect("a second pool");
+                    assert!(titles(pool).await.is_empty());
+                }
+                assert_eq!(begun.elapsed(), Duration::ZERO);
+            }
+
             async fn add_and_remove(pool: &$pool) {
                 let mut transaction = pool.begin().await.expect("a transaction");
                 sqlx::query("INSERT INTO books (author_id, title) VALUES (1, 'Dune')")
