@@ -35,6 +35,7 @@ pub const SETTINGS: &[(&str, &str, &str)] = &[
     ("DBTEST_KEEP_MAX", "5", "how many kept databases stay; the oldest goes first"),
     ("DBTEST_FRESH", "unset", "1 builds the template anew in this run"),
     ("DBTEST_LEAKS", "warn", "warn or fail: what a leaked connection does to its test"),
+    ("DBTEST_SEED", "unset", "the number that a test's random values come from; without it, its name"),
     ("DBTEST_SKIP_MISSING", "unset", "1 skips, counted and printed, the tests whose server is missing"),
     ("DBTEST_DIR", "/dev/shm or the temporary folder", "where SQLite files and started servers live"),
 ];
@@ -133,6 +134,11 @@ fn read(get: &dyn Fn(&str) -> Option<String>) -> Result<Config> {
             _ => return Err(Error::setting("DBTEST_IDLE", text, "a number of seconds, or never")),
         },
     };
+    // It is read again by whoever draws from it, which need not be dbtest.
+    if let Some(Err(_)) = set(dbtest_seed::VARIABLE).as_deref().map(dbtest_seed::parse) {
+        let text = set(dbtest_seed::VARIABLE).unwrap_or_default();
+        return Err(Error::setting(dbtest_seed::VARIABLE, &text, "a whole number below 2^64"));
+    }
     let leaks_fail = match set("DBTEST_LEAKS").as_deref() {
         None | Some("warn") => false,
         Some("fail") => true,
@@ -193,6 +199,7 @@ mod tests {
             ("DBTEST_LEAKS", "maybe"),
             ("DBTEST_KEEP", "yes please"),
             ("DBTEST_MAX_CONNECTIONS", "0"),
+            ("DBTEST_SEED", "seven"),
         ] {
             let error = read(&from(&[(name, value)])).expect_err("refused");
             assert!(error.to_string().contains(name), "{error}");

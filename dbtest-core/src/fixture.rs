@@ -5,6 +5,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use dbtest_seed::Seed;
 use tokio::sync::OnceCell;
 
 use crate::backend::{Backend, Place};
@@ -178,7 +179,11 @@ impl<B: Backend> Fixture<B> {
         let code = Arc::new(code);
         self.seed(move |handle| {
             let code = Arc::clone(&code);
-            crate::runtime::blocking(move || code(handle))
+            let seed = Seed::current();
+            crate::runtime::blocking(move || {
+                let _entered = seed.enter();
+                code(handle)
+            })
         })
     }
 
@@ -404,6 +409,8 @@ fn fill<B: Backend>(setup: Setup<B>, connect: Connect) -> Fill {
     let setup = Arc::new(setup);
     Arc::new(move |place| {
         let (setup, connect) = (Arc::clone(&setup), Arc::clone(&connect));
+        // Not the seed of the test that happens to come first: all tests have what is made here.
+        let seed = Seed::of_setup();
         Box::pin(async move {
             for step in &setup.steps {
                 match &step.action {
@@ -417,7 +424,8 @@ fn fill<B: Backend>(setup: Setup<B>, connect: Connect) -> Fill {
                     }
                     Action::Code(code) => {
                         let handle = open::<B>(&place).await?;
-                        code(handle).await.map_err(|error| failed(&step.name, error))?;
+                        let code = seed.within(|| code(handle));
+                        code.await.map_err(|error| failed(&step.name, error))?;
                     }
                 }
             }
