@@ -137,6 +137,14 @@ impl Error {
         )
     }
 
+    pub(crate) fn seed_file(path: &std::path::Path) -> Self {
+        Self::new(
+            ErrorKind::Config,
+            format!("the seed file {} is of no kind that dbtest reads", path.display()),
+            "name a .sql file, or a .csv or .json file of one table's rows",
+        )
+    }
+
     pub(crate) fn migrations_folder(folder: &std::path::Path, why: &str) -> Self {
         Self::new(
             ErrorKind::Config,

@@ -13,6 +13,7 @@ use crate::config::{Config, config};
 use crate::engine::{Engine, Places, postgres_schema};
 use crate::error::{Error, Result};
 use crate::ground::{Fill, Ground};
+use crate::rows::{Format, RowFile};
 use crate::server::{self, Connect, Running, Server};
 use crate::setup::{Action, Migrations, Setup, StepError, fingerprint};
 use crate::slot::Wanted;
@@ -149,6 +150,38 @@ impl<B: Backend> Fixture<B> {
         self.sql(format!("seed {name}"), text)
     }
 
+    /// Seed files, part of the baseline: SQL, and the rows of one table as `.csv` or `.json`, whose
+    /// name says the table (`books.csv`, `02_books.csv`). Files of rows that follow each other are
+    /// loaded in the order of their tables' references.
+    ///
+    /// In CSV the first line names the columns, and an empty field is NULL. JSON is a list of
+    /// objects; a column that one does not name gets its default.
+    pub fn seed_files(self, paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Self {
+        let folder = self.folder.clone();
+        self.try_setup(|setup| {
+            paths.into_iter().try_for_each(|path| setup.seed_file(&resolve(folder.as_deref(), path.as_ref())))
+        })
+    }
+
+    /// The same for all `.sql`, `.csv` and `.json` files of a folder, in the order of their names.
+    pub fn seed_dir(self, folder: impl AsRef<Path>) -> Self {
+        let folder = self.resolve(folder.as_ref());
+        self.try_setup(|setup| setup.seed_folder(&folder))
+    }
+
+    /// Seed rows of one table as CSV text, as in [`seed_files`](Fixture::seed_files). The name is
+    /// the file's, and says the table.
+    pub fn seed_csv(mut self, name: impl Into<String>, text: impl Into<Vec<u8>>) -> Self {
+        self.setup.rows(RowFile { name: name.into(), content: text.into(), format: Format::Csv });
+        self
+    }
+
+    /// The same as JSON text.
+    pub fn seed_json(mut self, name: impl Into<String>, text: impl Into<Vec<u8>>) -> Self {
+        self.setup.rows(RowFile { name: name.into(), content: text.into(), format: Format::Json });
+        self
+    }
+
     /// Code that fills the database: seeds, or migrations of your own. It becomes part of the
     /// template, so it runs once and not once per test.
     ///
@@ -244,10 +277,7 @@ impl<B: Backend> Fixture<B> {
     }
 
     fn resolve(&self, path: &Path) -> PathBuf {
-        match &self.folder {
-            Some(folder) => folder.join(path),
-            None => path.to_owned(),
-        }
+        resolve(self.folder.as_deref(), path)
     }
 
     fn try_setup(mut self, add: impl FnOnce(&mut Setup<B>) -> Result<()>) -> Self {
@@ -338,6 +368,10 @@ impl<B: Backend> Fixture<B> {
     }
 }
 
+fn resolve(folder: Option<&Path>, path: &Path) -> PathBuf {
+    folder.map_or_else(|| path.to_owned(), |folder| folder.join(path))
+}
+
 /// A backend's sessions, without its type: core's logic is compiled once and not per backend.
 fn connect<B: Backend>() -> Connect {
     Arc::new(|url| Box::pin(async move { B::session(&url).await }))
@@ -415,6 +449,7 @@ fn fill<B: Backend>(setup: Setup<B>, connect: Connect) -> Fill {
             for step in &setup.steps {
                 match &step.action {
                     Action::Sql(text) => run_sql(&connect, &place, &step.name, text, B::ENGINE).await?,
+                    Action::Rows(files) => load_rows(&connect, &place, files, B::ENGINE).await?,
                     Action::Migrations(migrations) => {
                         let handle = open::<B>(&place).await?;
                         if let Err(error) = migrations.run(handle).await {
@@ -471,6 +506,14 @@ async fn locate(
 fn same_failure(one: &str, other: &str) -> bool {
     let head = |message: &str| message.split(" near '").next().map(str::to_owned);
     head(one) == head(other)
+}
+
+async fn load_rows(connect: &Connect, place: &Place, files: &[RowFile], engine: Engine) -> Result<()> {
+    let mut session =
+        connect(place.url.clone()).await.map_err(|error| Error::connect(&place.shown(), engine, error))?;
+    let result = crate::load::load(&mut *session, engine, files).await;
+    session.close().await;
+    result
 }
 
 /// Runs SQL text statement by statement, so that the one that fails can be shown.

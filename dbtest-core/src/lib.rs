@@ -13,8 +13,10 @@ mod fixture;
 mod ground;
 mod guard;
 mod hub;
+mod load;
 mod name;
 mod progress;
+mod rows;
 pub mod runner;
 mod runtime;
 #[cfg(feature = "sandbox")]

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::backend::{Backend, BoxFuture};
 use crate::error::{Error, Result};
+use crate::rows::{Format, RowFile};
 
 /// Migrations of an ORM, as a setup runs them.
 ///
@@ -68,6 +69,8 @@ type Code<B> = Arc<dyn Fn(<B as Backend>::Handle) -> BoxFuture<'static, Result<(
 pub(crate) enum Action<B: Backend> {
     /// SQL text that core runs statement by statement.
     Sql(String),
+    /// Files of rows, loaded together in the order of their tables' references.
+    Rows(Vec<RowFile>),
     /// An ORM's migrations.
     Migrations(Arc<dyn Migrations<B>>),
     /// The user's own code.
@@ -78,6 +81,7 @@ impl<B: Backend> Clone for Action<B> {
     fn clone(&self) -> Self {
         match self {
             Self::Sql(text) => Self::Sql(text.clone()),
+            Self::Rows(files) => Self::Rows(files.clone()),
             Self::Migrations(migrations) => Self::Migrations(Arc::clone(migrations)),
             Self::Code(code) => Self::Code(Arc::clone(code)),
         }
@@ -138,6 +142,47 @@ impl<B: Backend> Setup<B> {
         self.steps.push(Step { name, content: text.clone().into_bytes(), action: Action::Sql(text) });
     }
 
+    /// A file of rows. Those that follow each other are one step, so that their order is the
+    /// references' and not theirs.
+    pub(crate) fn rows(&mut self, file: RowFile) {
+        let mut hash = Hash::default();
+        hash.part(&file.content);
+        let content = hash.word().into_bytes();
+        if let Some(Step { name, content: before, action: Action::Rows(files) }) = self.steps.last_mut() {
+            name.push_str(&format!(", {}", file.name));
+            before.extend(content);
+            files.push(file);
+            return;
+        }
+        let name = format!("seed {}", file.name);
+        self.steps.push(Step { name, content, action: Action::Rows(vec![file]) });
+    }
+
+    /// A seed file: SQL, or the rows of one table.
+    pub(crate) fn seed_file(&mut self, path: &Path) -> Result<()> {
+        let name = path.display().to_string();
+        if let Some(format) = Format::of(path) {
+            let content = std::fs::read(path)
+                .map_err(|error| Error::system(format!("read the seed file {name}"), error))?;
+            self.rows(RowFile { name, content, format });
+            return Ok(());
+        }
+        if path.extension().is_none_or(|extension| extension != "sql") {
+            return Err(Error::seed_file(path));
+        }
+        let text = read_text(path)?;
+        self.sql(format!("seed {name}"), text);
+        Ok(())
+    }
+
+    /// The seed files of a folder, in the order of their names.
+    pub(crate) fn seed_folder(&mut self, folder: &Path) -> Result<()> {
+        for path in files(folder, &["sql", "csv", "json"])? {
+            self.seed_file(&path)?;
+        }
+        Ok(())
+    }
+
     /// The `.sql` files of a folder, in the order of their names.
     pub(crate) fn sql_folder(&mut self, folder: &Path) -> Result<()> {
         for path in sql_files(folder)? {
@@ -175,7 +220,7 @@ impl<B: Backend> Setup<B> {
             match &step.action {
                 Action::Sql(text) => texts.push((step.name.clone(), text.clone())),
                 Action::Migrations(migrations) => texts.extend(migrations.sql()),
-                Action::Code(_) => {}
+                Action::Code(_) | Action::Rows(_) => {}
             }
         }
         texts
@@ -197,11 +242,17 @@ impl<B: Backend> Setup<B> {
 /// # Errors
 /// The folder can't be read, or has none.
 pub(crate) fn sql_files(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
+    files(folder, &["sql"])
+}
+
+fn files(folder: &Path, extensions: &[&str]) -> Result<Vec<std::path::PathBuf>> {
     let entries = std::fs::read_dir(folder)
         .map_err(|error| Error::system(format!("read the folder {}", folder.display()), error))?;
     let mut files: Vec<_> = entries
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
+        .filter(|path| {
+            path.extension().is_some_and(|extension| extensions.iter().any(|one| extension == *one))
+        })
         .collect();
     files.sort();
     if files.is_empty() {

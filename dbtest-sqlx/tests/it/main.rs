@@ -10,4 +10,5 @@ mod manners;
 #[cfg(feature = "postgres")]
 mod sandbox;
 #[cfg(feature = "conformance")]
+mod seeds;
 mod teeth;
