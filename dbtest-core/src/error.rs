@@ -260,6 +260,15 @@ impl Error {
         )
     }
 
+    pub(crate) fn not_to_be_seen(place: &str) -> Self {
+        Self::unsupported(
+            format!(
+                "cannot read the rows of {place}: on this engine the strategy \"rollback\" shows them to the test's own connection alone"
+            ),
+            "use the strategy \"truncate\" or \"template\" for this test",
+        )
+    }
+
     pub(crate) fn cleanup(place: &str, why: impl fmt::Display) -> Self {
         Self::new(
             ErrorKind::Cleanup,

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use dbtest_seed::Seed;
 use tokio::sync::OnceCell;
 
-use crate::backend::{Backend, Place};
+use crate::backend::{Backend, Finished, Place};
 use crate::config::{Config, config};
 use crate::engine::{Engine, Places, postgres_schema};
 use crate::error::{Error, Result};
@@ -17,7 +17,7 @@ use crate::rows::{Format, RowFile};
 use crate::server::{self, Connect, Running, Server};
 use crate::setup::{Action, Migrations, Setup, StepError, fingerprint};
 use crate::slot::Wanted;
-use crate::strategy::{Context, Strategy};
+use crate::strategy::{Context, Outcome, Strategy};
 use crate::test_db::TestDb;
 use crate::{engine, sql};
 
@@ -29,6 +29,8 @@ use crate::{engine, sql};
 #[must_use = "a fixture does nothing until it is opened"]
 pub struct Fixture<B: Backend> {
     setup: Setup<B>,
+    /// What is loaded for each test anew.
+    own: Setup<B>,
     strategy: Option<Strategy>,
     require: Option<Strategy>,
     server: Server,
@@ -46,6 +48,7 @@ impl<B: Backend> Clone for Fixture<B> {
     fn clone(&self) -> Self {
         Self {
             setup: self.setup.clone(),
+            own: self.own.clone(),
             strategy: self.strategy.clone(),
             require: self.require.clone(),
             server: self.server.clone(),
@@ -82,6 +85,7 @@ impl<B: Backend> Fixture<B> {
     pub fn new() -> Self {
         Self {
             setup: Setup::default(),
+            own: Setup::default(),
             strategy: None,
             require: None,
             server: Server::auto(),
@@ -161,6 +165,23 @@ impl<B: Backend> Fixture<B> {
         self.try_setup(|setup| {
             paths.into_iter().try_for_each(|path| setup.seed_file(&resolve(folder.as_deref(), path.as_ref())))
         })
+    }
+
+    /// Rows for this test alone: files as in [`seed_files`](Fixture::seed_files), loaded in order
+    /// into the place that the test has leased, before it gets its handle. They cost as long as
+    /// loading them takes, in every test, and no template; those that many tests share are cheaper
+    /// as `seed_files`.
+    ///
+    /// Under `rollback` on MySQL and SQLite nobody but the test's own connection can write into
+    /// its transaction, so there they are part of the template after all.
+    pub fn seeds(mut self, paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Self {
+        let folder = self.folder.clone();
+        let mut added = paths.into_iter();
+        let added = added.try_for_each(|path| self.own.seed_file(&resolve(folder.as_deref(), path.as_ref())));
+        if let Err(error) = added {
+            self.wrong.get_or_insert(error);
+        }
+        self
     }
 
     /// The same for all `.sql`, `.csv` and `.json` files of a folder, in the order of their names.
@@ -328,7 +349,7 @@ impl<B: Backend> Fixture<B> {
         if let Some(wrong) = self.wrong {
             return Err(wrong);
         }
-        if self.setup.steps.is_empty() && !self.setup.empty {
+        if self.setup.steps.is_empty() && self.own.steps.is_empty() && !self.setup.empty {
             return Err(Error::no_setup(&test));
         }
         let (strategy, overruled) =
@@ -343,7 +364,7 @@ impl<B: Backend> Fixture<B> {
         let running = server::find(&self.server, B::ENGINE, &connect).await?;
         let places = places(&running, B::NAME, &connect, strategy.schemas()).await?;
         if !places.copies() {
-            for (name, text) in self.setup.texts() {
+            for (name, text) in self.setup.texts().into_iter().chain(self.own.texts()) {
                 if let Some(statement) = sql::names_schema(&text, "public") {
                     return Err(postgres_schema::schema_qualified(&format!(
                         "{name}: {}",
@@ -352,18 +373,34 @@ impl<B: Backend> Fixture<B> {
                 }
             }
         }
-        let label = self.label.unwrap_or_else(|| "this crate".to_owned());
-        let ground =
-            ground(&self.setup, &*places, label, &self.salt, config, |fingerprint, label, identity| {
-                let fill = fill(self.setup.clone(), Arc::clone(&connect));
+        let ground_of = |setup: &Setup<B>| {
+            let label = self.label.clone().unwrap_or_else(|| "this crate".to_owned());
+            ground(setup, &*places, label, &self.salt, config, |fingerprint, label, identity| {
+                let fill = fill(setup.clone(), Arc::clone(&connect));
                 Ground::new(Arc::clone(&places), fingerprint, label, identity, config, fill)
-            });
+            })
+        };
         let wanted = Wanted {
             max_connections: config.max_connections.or(self.max_connections).unwrap_or(10),
             restart_identity: self.restart_identity,
         };
-        let context = Context { ground, engine: B::ENGINE, test, wanted, origin: running.origin.clone() };
-        let lease = strategy.acquire(&context).await?;
+        let ground = ground_of(&self.setup);
+        let mut context = Context { ground, engine: B::ENGINE, test, wanted, origin: running.origin.clone() };
+        let mut lease = strategy.acquire(&context).await?;
+        if !self.own.steps.is_empty() {
+            let done = Outcome { passed: true, keep: false, committed: false, finished: Finished::default() };
+            if lease.place.sandbox.is_some() {
+                strategy.release(&context, lease, &done).await?;
+                let mut whole = self.setup.clone();
+                whole.steps.extend(self.own.steps.iter().cloned());
+                context.ground = ground_of(&whole);
+                lease = strategy.acquire(&context).await?;
+            } else if let Err(error) = fill(self.own.clone(), Arc::clone(&connect))(lease.place.clone()).await
+            {
+                strategy.release(&context, lease, &done).await?;
+                return Err(error);
+            }
+        }
         Ok((lease, context, strategy))
     }
 }

@@ -6,6 +6,7 @@ mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod description;
+mod dump;
 mod engine;
 mod error;
 mod failure;
@@ -39,6 +40,7 @@ pub use blocking::{BlockingSession, blocking_session};
 pub use config::SETTINGS;
 #[cfg(feature = "conformance")]
 pub use conformance::Probe;
+pub use dump::{Diff, Dump};
 pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
 pub use fixture::Fixture;

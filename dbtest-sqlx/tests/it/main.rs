@@ -5,6 +5,7 @@ mod bad_input;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod crash;
+mod dump;
 mod growth;
 mod manners;
 #[cfg(feature = "postgres")]
