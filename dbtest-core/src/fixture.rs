@@ -167,6 +167,26 @@ impl<B: Backend> Fixture<B> {
         })
     }
 
+    /// What was added until here becomes a template of its own, and what follows starts from a copy
+    /// of it: groups of tests that have the same beginning (migrations, say) run it once together,
+    /// whatever each group adds.
+    ///
+    /// ```no_run
+    /// # use dbtest_core::{Backend, Fixture};
+    /// fn migrated<B: Backend>() -> Fixture<B> {
+    ///     Fixture::new().migrations_dir("migrations").base()
+    /// }
+    /// fn with_books<B: Backend>() -> Fixture<B> {
+    ///     migrated().seed_files(["seeds/authors.csv", "seeds/books.csv"]) // Migrates nothing.
+    /// }
+    /// ```
+    ///
+    /// Under the strategy `schema` on Postgres nothing can be copied, and all of it is run.
+    pub fn base(mut self) -> Self {
+        self.setup.base();
+        self
+    }
+
     /// Rows for this test alone: files as in [`seed_files`](Fixture::seed_files), loaded in order
     /// into the place that the test has leased, before it gets its handle. They cost as long as
     /// loading them takes, in every test, and no template; those that many tests share are cheaper
@@ -373,13 +393,8 @@ impl<B: Backend> Fixture<B> {
                 }
             }
         }
-        let ground_of = |setup: &Setup<B>| {
-            let label = self.label.clone().unwrap_or_else(|| "this crate".to_owned());
-            ground(setup, &*places, label, &self.salt, config, |fingerprint, label, identity| {
-                let fill = fill(setup.clone(), Arc::clone(&connect));
-                Ground::new(Arc::clone(&places), fingerprint, label, identity, config, fill)
-            })
-        };
+        let label = self.label.unwrap_or_else(|| "this crate".to_owned());
+        let ground_of = |setup: &Setup<B>| ground_of(setup, &places, &label, &self.salt, config, &connect);
         let wanted = Wanted {
             max_connections: config.max_connections.or(self.max_connections).unwrap_or(10),
             restart_identity: self.restart_identity,
@@ -473,6 +488,23 @@ fn ground<B: Backend>(
     let made = make(fingerprint, label, identity);
     all.insert(key, Arc::clone(&made));
     made
+}
+
+/// The ground of a setup, over that of the setup that it starts from, where places can be copied.
+fn ground_of<B: Backend>(
+    setup: &Setup<B>,
+    places: &Arc<dyn Places>,
+    label: &str,
+    salt: &str,
+    config: &'static Config,
+    connect: &Connect,
+) -> Arc<Ground> {
+    let (base, rest) = setup.split().filter(|_| places.copies()).unzip();
+    let base = base.map(|base| ground_of(&base, places, label, salt, config, connect));
+    let fill = fill(rest.unwrap_or_else(|| setup.clone()), Arc::clone(connect));
+    ground(setup, &**places, label.to_owned(), salt, config, |fingerprint, label, identity| {
+        Ground::new(Arc::clone(places), fingerprint, label, identity, config, fill, base)
+    })
 }
 
 /// The setup as one function that fills a place.

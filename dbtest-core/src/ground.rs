@@ -26,6 +26,8 @@ pub(crate) struct Ground {
     pub(crate) identity: String,
     pub(crate) config: &'static Config,
     fill: Fill,
+    /// The setup that the template starts from a copy of; `fill` is then what comes after it.
+    base: Option<Arc<Ground>>,
     template: OnceCell<Template>,
     failed: OnceLock<(Error, String)>,
     swept: OnceCell<()>,
@@ -57,6 +59,7 @@ impl Ground {
         identity: String,
         config: &'static Config,
         fill: Fill,
+        base: Option<Arc<Self>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             places,
@@ -65,6 +68,7 @@ impl Ground {
             identity,
             config,
             fill,
+            base,
             template: OnceCell::new(),
             failed: OnceLock::new(),
             swept: OnceCell::new(),
@@ -134,7 +138,14 @@ impl Ground {
         self.already_failed(test)?;
         // Somebody died half-way.
         self.places.destroy(name).await?;
-        self.places.create(name).await?;
+        match &self.base {
+            Some(base) => {
+                // Boxed, since a base has a base.
+                let template = Box::pin(base.template(test)).await?;
+                self.places.copy(&template.name, &template.description, name).await?;
+            }
+            None => self.places.create(name).await?,
+        }
         let mut description = self.describe();
         let built = async {
             self.fill(name, test).await?;

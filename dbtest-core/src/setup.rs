@@ -106,17 +106,19 @@ pub(crate) struct Setup<B: Backend> {
     pub(crate) steps: Vec<Step<B>>,
     /// An empty database is what the user wants.
     pub(crate) empty: bool,
+    /// How many steps stand before each place where the database becomes a template of its own.
+    pub(crate) bases: Vec<usize>,
 }
 
 impl<B: Backend> Default for Setup<B> {
     fn default() -> Self {
-        Self { steps: Vec::new(), empty: false }
+        Self { steps: Vec::new(), empty: false, bases: Vec::new() }
     }
 }
 
 impl<B: Backend> Clone for Setup<B> {
     fn clone(&self) -> Self {
-        Self { steps: self.steps.clone(), empty: self.empty }
+        Self { steps: self.steps.clone(), empty: self.empty, bases: self.bases.clone() }
     }
 }
 
@@ -148,7 +150,10 @@ impl<B: Backend> Setup<B> {
         let mut hash = Hash::default();
         hash.part(&file.content);
         let content = hash.word().into_bytes();
-        if let Some(Step { name, content: before, action: Action::Rows(files) }) = self.steps.last_mut() {
+        let open = self.bases.last() != Some(&self.steps.len());
+        if let Some(Step { name, content: before, action: Action::Rows(files) }) =
+            self.steps.last_mut().filter(|_| open)
+        {
             name.push_str(&format!(", {}", file.name));
             before.extend(content);
             files.push(file);
@@ -211,6 +216,25 @@ impl<B: Backend> Setup<B> {
             })
         });
         self.steps.push(Step { name, content, action: Action::Code(code) });
+    }
+
+    /// What was added until now becomes a template of its own, if that is anything.
+    pub(crate) fn base(&mut self) {
+        if !self.steps.is_empty() && self.bases.last() != Some(&self.steps.len()) {
+            self.bases.push(self.steps.len());
+        }
+    }
+
+    /// The setup whose template this one starts from, and the steps that come after it.
+    pub(crate) fn split(&self) -> Option<(Self, Self)> {
+        let (at, before) = self.bases.split_last()?;
+        // What nothing follows is the whole setup.
+        if *at == self.steps.len() {
+            return Self { bases: before.to_vec(), ..self.clone() }.split();
+        }
+        let base = Self { steps: self.steps[..*at].to_vec(), empty: self.empty, bases: before.to_vec() };
+        let rest = Self { steps: self.steps[*at..].to_vec(), ..Self::default() };
+        Some((base, rest))
     }
 
     /// The names and SQL texts of all steps that have some.

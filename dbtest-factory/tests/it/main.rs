@@ -5,3 +5,4 @@ mod on_diesel;
 mod on_seaorm;
 mod on_sqlx;
 mod schema;
+mod told;

@@ -37,7 +37,7 @@ macro_rules! on {
                 assert_eq!(list(&db, "SELECT name FROM author WHERE NOT living").await, ["Ursula"]);
                 // The next number is not one that a file gave.
                 sqlx::query("INSERT INTO author (name) VALUES ('next')").execute(&db).await.expect("a third");
-                assert_eq!(list(&db, "SELECT name FROM author WHERE id = 3").await, ["next"]);
+                assert_eq!(list(&db, "SELECT name FROM author WHERE id > 2").await, ["next"]);
                 // They are the baseline: what a test does to them is undone.
                 sqlx::query("DELETE FROM book").execute(&db).await.expect("deleted");
             }
@@ -70,6 +70,40 @@ macro_rules! on {
                 let fixture = tables().seed_json("author.json", "[\n{\"id\": 1, \"name\": \"a\"},\n{\"id\": 2}]");
                 let error = fixture.open_for("a test with a wrong file").await.expect_err("refused");
                 assert!(error.to_string().contains("author.json, line 3"), "{error}");
+            }
+
+            #[tokio::test]
+            async fn what_groups_of_tests_have_in_common_is_made_once() {
+                use std::sync::Arc;
+                use std::sync::atomic::{AtomicUsize, Ordering};
+
+                let ran = Arc::new(AtomicUsize::new(0));
+                let version = format!("{:?}", std::time::SystemTime::now());
+                let common = || {
+                    let ran = Arc::clone(&ran);
+                    tables()
+                        .version(&version)
+                        .seed(move |db: $pool| {
+                            ran.fetch_add(1, Ordering::SeqCst);
+                            async move {
+                                sqlx::query("INSERT INTO author (id, name) VALUES (1, 'common')").execute(&db).await.map(drop)
+                            }
+                        })
+                        .base()
+                };
+                for strategy in [Strategy::Truncate, Strategy::Template, Strategy::Rollback] {
+                    for own in ["one", "two"] {
+                        let fixture = common().seed_csv("author.csv", format!("id,name\n2,{own}\n"));
+                        let db = fixture.require(strategy.clone()).open_for("a test of a group").await.expect("open");
+                        assert_eq!(list(db.handle(), "SELECT name FROM author ORDER BY id").await, ["common", own]);
+                        sqlx::query("INSERT INTO author (name) VALUES ('next')").execute(db.handle()).await.expect("a row");
+                        db.close().await.expect("closed");
+                    }
+                    let db = common().require(strategy.clone()).open_for("a test without a group").await.expect("open");
+                    assert_eq!(list(db.handle(), "SELECT name FROM author ORDER BY id").await, ["common"]);
+                    db.close().await.expect("closed");
+                }
+                assert_eq!(ran.load(Ordering::SeqCst), 1);
             }
 
             #[tokio::test]
