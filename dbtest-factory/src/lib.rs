@@ -29,6 +29,17 @@ pub use give::Give;
 pub use model::{Model, Ready, Unaided};
 pub use sample::Sample;
 
+/// The guide compiles and runs as it stands.
+#[cfg(all(doctest, feature = "fake", feature = "sqlx-sqlite"))]
+mod guide {
+    #[doc = include_str!("../../docs/src/factories.md")]
+    mod factories {}
+    #[doc = include_str!("../../docs/src/seeds.md")]
+    mod seeds {}
+    #[doc = include_str!("../../docs/src/snapshots.md")]
+    mod snapshots {}
+}
+
 /// What the derive writes calls this. It is no part of the interface.
 #[doc(hidden)]
 pub mod __private {
