@@ -404,6 +404,9 @@ fn row(model: &Model, names: &Names) -> TokenStream {
             let #name = &#own;
         }
     });
+    // It is made only where it may be used.
+    let said = quote!(#(#steps)*);
+    let unique = said.to_string().contains("unique").then(|| quote!(let unique = __draw.unique();));
     let fills = fields.iter().map(|field| {
         let (name, own) = (&field.name, format_ident!("__own_{}", field.name));
         quote!(#name: #own)
@@ -414,9 +417,9 @@ fn row(model: &Model, names: &Names) -> TokenStream {
             fn __row(self) -> (#row, u64) {
                 let mut __draw = #library::__private::Draw::next(::core::concat!(::core::module_path!(), "::", #text), #text);
                 let n: u64 = __draw.n();
-                let unique = __draw.unique();
+                #unique
                 let mut __set = 0_u64;
-                #(#steps)*
+                #said
                 (#row { #(#fills),* }, __set)
             }
         }

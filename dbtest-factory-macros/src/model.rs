@@ -30,6 +30,7 @@ pub(crate) enum Engine {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::enum_variant_names, reason = "it is called so")]
 pub(crate) enum Orm {
     Sqlx(Engine),
     SeaOrm,

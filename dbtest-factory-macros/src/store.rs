@@ -42,7 +42,7 @@ impl Store {
                     connection: quote!(&'c mut <#database as #private::sqlx::Database>::Connection),
                     generics: quote!(<'c>),
                     source: quote!(__D),
-                    source_generics: quote!(<'c, __D: #private::sqlx::Acquire<'c, Database = #database> + Send>),
+                    source_generics: quote!(<'c, __D: #private::sqlx::Acquire<'c, Database = #database> + ::core::marker::Send>),
                     acquire: quote! {
                         let mut __connection = #private::store::acquire(#name, db).await?;
                         let __connection = &mut *__connection;
@@ -124,8 +124,11 @@ fn sqlx_columns(model: &Model, database: &TokenStream) -> TokenStream {
     let mut bits = 0_u32..;
     let columns = model.columns().map(|field| {
         let column = field.column();
-        let bit =
-            if field.generated { bits.next().map(|bit| quote!(Some(#bit))) } else { Some(quote!(None)) };
+        let bit = if field.generated {
+            bits.next().map(|bit| quote!(::core::option::Option::Some(#bit)))
+        } else {
+            Some(quote!(::core::option::Option::None))
+        };
         quote!((#column, #bit))
     });
     let bind = model.columns().enumerate().map(|(at, field)| {
@@ -137,10 +140,10 @@ fn sqlx_columns(model: &Model, database: &TokenStream) -> TokenStream {
         quote!(#at => row.#name = #private::sqlx::Row::try_get(from, index)?,)
     });
     let id = model.columns().position(|field| field.generated && field.is_number());
-    let id = id.map_or(quote!(None), |at| quote!(Some(#at)));
+    let id = id.map_or(quote!(::core::option::Option::None), |at| quote!(::core::option::Option::Some(#at)));
     let number = model.id().map(|field| {
         let name = &field.name;
-        quote!(if let Ok(number) = ::core::convert::TryFrom::try_from(number) { row.#name = number; })
+        quote!(if let ::core::result::Result::Ok(number) = ::core::convert::TryFrom::try_from(number) { row.#name = number; })
     });
     quote! {
         struct Columns;
@@ -148,8 +151,8 @@ fn sqlx_columns(model: &Model, database: &TokenStream) -> TokenStream {
             type Row = #row;
             const FACTORY: &'static str = #name;
             const TABLE: &'static str = #table;
-            const COLUMNS: &'static [(&'static str, Option<u32>)] = &[#(#columns),*];
-            const ID: Option<usize> = #id;
+            const COLUMNS: &'static [(&'static str, ::core::option::Option<u32>)] = &[#(#columns),*];
+            const ID: ::core::option::Option<usize> = #id;
 
             fn bind(
                 row: &#row,
@@ -167,12 +170,12 @@ fn sqlx_columns(model: &Model, database: &TokenStream) -> TokenStream {
                 column: usize,
                 from: &<#database as #private::sqlx::Database>::Row,
                 index: usize,
-            ) -> Result<(), #private::sqlx::Error> {
+            ) -> ::core::result::Result<(), #private::sqlx::Error> {
                 match column {
                     #(#read)*
                     _ => {}
                 }
-                Ok(())
+                ::core::result::Result::Ok(())
             }
 
             fn number(row: &mut #row, number: u64) {
@@ -191,7 +194,7 @@ fn sea_orm_insert(model: &Model) -> TokenStream {
     let generated = model.generated().map(|field| field.column());
     let number = model.id().map(|field| {
         let name = &field.name;
-        quote!(if let Ok(number) = ::core::convert::TryFrom::try_from(number) { row.#name = number; })
+        quote!(if let ::core::result::Result::Ok(number) = ::core::convert::TryFrom::try_from(number) { row.#name = number; })
     });
     quote! {
         #private::seaorm::insert(
@@ -307,7 +310,7 @@ fn diesel_insert(model: &Model, engine: Engine, run: &TokenStream, awaits: &Toke
     };
     let others = (columns.len() > 1).then(|| {
         quote! {
-            if let (Some(first), Some(last)) = (<[_]>::first(&__rows), <[_]>::last(&__rows)) {
+            if let (::core::option::Option::Some(first), ::core::option::Option::Some(last)) = (<[_]>::first(&__rows), <[_]>::last(&__rows)) {
                 let __read = #table::table
                     .filter(#id_column.between(first.#id_name, last.#id_name))
                     .order(#id_column)
@@ -337,7 +340,7 @@ fn diesel_insert(model: &Model, engine: Engine, run: &TokenStream, awaits: &Toke
                 let last = #last;
                 let first = #first;
                 for (at, row) in (0_i64..).zip(__rows.iter_mut()) {
-                    if let Ok(id) = ::core::convert::TryFrom::try_from(first + at * step) {
+                    if let ::core::result::Result::Ok(id) = ::core::convert::TryFrom::try_from(first + at * step) {
                         row.#id_name = id;
                     }
                 }

@@ -69,12 +69,15 @@ impl<M: Model> IntoParent<M> for &Shared<M> {
     }
 }
 
+/// How a parent's key is read.
+type Key<M, K> = fn(&<M as Model>::Row) -> K;
+
 /// A parent, and how its key is read.
 #[doc(hidden)]
 pub enum Parent<M: Model, K> {
     Key(K),
-    Make(Box<M::Slots>, fn(&M::Row) -> K),
-    Shared(Shared<M>, fn(&M::Row) -> K),
+    Make(Box<M::Slots>, Key<M, K>),
+    Shared(Shared<M>, Key<M, K>),
 }
 
 impl<M: Model, K> std::fmt::Debug for Parent<M, K> {
@@ -97,7 +100,7 @@ impl<M: Model, K: Clone> Clone for Parent<M, K> {
 #[doc(hidden)]
 pub struct Pending<M: Model, K> {
     known: Vec<(usize, K)>,
-    made: Vec<(usize, fn(&M::Row) -> K, usize)>,
+    made: Vec<(usize, Key<M, K>, usize)>,
     wanted: Vec<M::Slots>,
     /// Where among the wanted a shared one stands.
     shared: Vec<(Shared<M>, usize)>,

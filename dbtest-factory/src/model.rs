@@ -39,17 +39,12 @@ pub trait Unaided: Model {}
 
 /// The value of a field before its row is made.
 #[doc(hidden)]
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub enum Slot<T> {
+    #[default]
     Unset,
     Variant(u16),
     Given(T),
-}
-
-impl<T> Default for Slot<T> {
-    fn default() -> Self {
-        Self::Unset
-    }
 }
 
 impl<T> Slot<T> {

@@ -32,9 +32,12 @@ pub trait Engine: Database {
     /// How many values one statement takes.
     const VALUES: usize;
     const QUOTE: char;
+    /// Where a number is all that is to be read, [`first`](Engine::first) is cheaper than rows.
+    const COUNTS: bool = false;
 
-    fn last_insert_id(_: &Self::QueryResult) -> u64 {
-        0
+    /// The number of the first of so many rows of one INSERT, where the engine says it.
+    fn first(_: &Self::QueryResult, _rows: usize) -> Option<u64> {
+        None
     }
 
     fn refusal(error: &sqlx::Error, table: &str, columns: &[&str]) -> Refusal;
@@ -66,8 +69,8 @@ impl Engine for sqlx::MySql {
     const VALUES: usize = 65_535;
     const QUOTE: char = '`';
 
-    fn last_insert_id(result: &Self::QueryResult) -> u64 {
-        result.last_insert_id()
+    fn first(result: &Self::QueryResult, _rows: usize) -> Option<u64> {
+        Some(result.last_insert_id())
     }
 
     fn refusal(error: &sqlx::Error, table: &str, columns: &[&str]) -> Refusal {
@@ -80,6 +83,12 @@ impl Engine for sqlx::Sqlite {
     const RETURNING: bool = true;
     const VALUES: usize = 32_766;
     const QUOTE: char = '"';
+    const COUNTS: bool = true;
+
+    // Each row of one INSERT gets the number behind the highest.
+    fn first(result: &Self::QueryResult, rows: usize) -> Option<u64> {
+        u64::try_from(result.last_insert_rowid()).ok()?.checked_sub(rows as u64 - 1)
+    }
 
     fn refusal(error: &sqlx::Error, table: &str, columns: &[&str]) -> Refusal {
         from_message(error, table, columns)
@@ -175,7 +184,8 @@ where
         insert.build().execute(connection).await?;
         return Ok(());
     }
-    if DB::RETURNING {
+    let only_number = C::ID.is_some_and(|id| read == [id]);
+    if DB::RETURNING && !(DB::COUNTS && only_number) {
         insert.push(format!(" RETURNING {}", names::<DB, C>(read)));
         let back = insert.build().fetch_all(connection).await?;
         return take::<DB, C>(rows, read, &back);
@@ -183,7 +193,8 @@ where
     let result = insert.build().execute(&mut *connection).await?;
     let Some(id) = C::ID else { return Err(no_number::<DB, C>(read)) };
     if read.contains(&id) {
-        number::<DB, C>(connection, rows, DB::last_insert_id(&result)).await?;
+        let Some(first) = DB::first(&result, rows.len()) else { return Err(no_number::<DB, C>(read)) };
+        number::<DB, C>(connection, rows, first).await?;
     }
     let others: Vec<_> = read.iter().copied().filter(|column| *column != id).collect();
     if others.is_empty() {
@@ -225,7 +236,7 @@ fn take<DB: Engine, C: Columns<DB>>(
     Ok(())
 }
 
-/// The numbers of one INSERT follow each other, in steps that the server sets.
+/// The numbers of one INSERT follow each other, unless the server has other steps.
 async fn number<DB, C>(
     connection: &mut DB::Connection,
     rows: &mut [C::Row],
@@ -238,20 +249,17 @@ where
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
     usize: ColumnIndex<DB::Row>,
 {
-    let mut step = 1;
-    if rows.len() > 1 {
+    if rows.len() > 1 && !DB::RETURNING {
         // As text, which every engine's row gives without a type of its own.
         let step_of = "SELECT 1 WHERE @@auto_increment_increment = 1";
         let usual = QueryBuilder::<DB>::new(step_of).build().fetch_optional(&mut *connection).await?;
         if usual.is_none() {
-            step = 0;
+            let why = "the server's auto_increment_increment is not 1, so the numbers of several rows are not known";
+            return Err(sqlx::Error::Protocol(why.to_owned()));
         }
     }
-    if step == 0 {
-        return Err(sqlx::Error::Protocol("the server's auto_increment_increment is not 1".to_owned()));
-    }
-    for (at, row) in (0..).zip(rows) {
-        C::number(row, first + at * step);
+    for (number, row) in (first..).zip(rows) {
+        C::number(row, number);
     }
     Ok(())
 }

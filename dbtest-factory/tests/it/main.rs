@@ -4,5 +4,6 @@ mod build;
 mod on_diesel;
 mod on_seaorm;
 mod on_sqlx;
+mod random;
 mod schema;
 mod told;
