@@ -40,8 +40,10 @@ pub const SETTINGS: &[(&str, &str, &str)] = &[
         "1 keeps every test's database; under rollback it commits, so there is something to see",
     ),
     ("DBTEST_KEEP_MAX", "5", "how many kept databases stay; the oldest goes first"),
+    ("DBTEST_DIFF", "unset", "1 prints what a failed test changed in its database"),
     ("DBTEST_FRESH", "unset", "1 builds the template anew in this run"),
     ("DBTEST_LEAKS", "warn", "warn or fail: what a leaked connection does to its test"),
+    ("DBTEST_SEED", "unset", "the number that a test's random values come from; without it, its name"),
     ("DBTEST_SKIP_MISSING", "unset", "1 skips, counted and printed, the tests whose server is missing"),
     ("DBTEST_DIR", "/dev/shm or the temporary folder", "where SQLite files and started servers live"),
     ("DBTEST_DOTENV", "1", "0 leaves a .env file unread; it can't be set in that file"),
@@ -59,6 +61,7 @@ pub(crate) struct Config {
     pub(crate) connections: Option<u32>,
     pub(crate) keep: bool,
     pub(crate) keep_max: usize,
+    pub(crate) diff: bool,
     pub(crate) fresh: bool,
     pub(crate) leaks_fail: bool,
     pub(crate) skip_missing: bool,
@@ -197,6 +200,11 @@ fn read(environment: &Environment) -> Result<Config> {
             _ => return Err(unusable("DBTEST_IDLE", text, "a number of seconds, or never")),
         },
     };
+    // It is read again by whoever draws from it, which need not be dbtest.
+    if let Some(Err(_)) = set(dbtest_seed::VARIABLE).as_deref().map(dbtest_seed::parse) {
+        let text = set(dbtest_seed::VARIABLE).unwrap_or_default();
+        return Err(unusable(dbtest_seed::VARIABLE, &text, "a whole number below 2^64"));
+    }
     let leaks_fail = match set("DBTEST_LEAKS").as_deref() {
         None | Some("warn") => false,
         Some("fail") => true,
@@ -213,6 +221,7 @@ fn read(environment: &Environment) -> Result<Config> {
         connections: number("DBTEST_CONNECTIONS")?,
         keep: flag("DBTEST_KEEP")?,
         keep_max: number("DBTEST_KEEP_MAX")?.map_or(5, |number| number as usize),
+        diff: flag("DBTEST_DIFF")?,
         fresh: flag("DBTEST_FRESH")?,
         leaks_fail,
         skip_missing: flag("DBTEST_SKIP_MISSING")?,
@@ -264,6 +273,7 @@ mod tests {
             [("DBTEST_LEAKS", "maybe")],
             [("DBTEST_KEEP", "yes please")],
             [("DBTEST_MAX_CONNECTIONS", "0")],
+            [("DBTEST_SEED", "seven")],
         ];
         for set in WRONG {
             let name = set[0].0;

@@ -154,6 +154,14 @@ impl Error {
         )
     }
 
+    pub(crate) fn seed_file(path: &std::path::Path) -> Self {
+        Self::new(
+            ErrorKind::Config,
+            format!("the seed file {} is of no kind that dbtest reads", path.display()),
+            "name a .sql file, or a .csv or .json file of one table's rows",
+        )
+    }
+
     pub(crate) fn migrations_folder(folder: &std::path::Path, why: &str) -> Self {
         Self::new(
             ErrorKind::Config,
@@ -300,6 +308,15 @@ impl Error {
             ),
             "raise the server's max_connections, or lower DBTEST_MAX_CONNECTIONS (the pools' size), or run fewer \
              tests at once; DBTEST_CONNECTIONS says how many connections all tests may have",
+        )
+    }
+
+    pub(crate) fn not_to_be_seen(place: &str) -> Self {
+        Self::unsupported(
+            format!(
+                "cannot read the rows of {place}: on this engine the strategy \"rollback\" shows them to the test's own connection alone"
+            ),
+            "use the strategy \"truncate\" or \"template\" for this test",
         )
     }
 

@@ -5,19 +5,21 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use dbtest_seed::Seed;
 use tokio::sync::OnceCell;
 
-use crate::backend::{Backend, BoxFuture, Place};
+use crate::backend::{Backend, BoxFuture, Finished, Place};
 use crate::config::{Config, config};
 use crate::engine::{Engine, Places, postgres_schema};
 use crate::error::{Error, Result};
-use crate::ground::{Fill, Ground};
+use crate::ground::{Fill, Ground, Names};
 use crate::name::Name;
+use crate::rows::{Format, RowFile};
 use crate::server::budget::Budget;
 use crate::server::{self, Connect, Running, Server};
 use crate::setup::{Action, Migrations, Setup, StepError, fingerprint};
 use crate::slot::Wanted;
-use crate::strategy::{Context, Strategy};
+use crate::strategy::{Context, Outcome, Strategy};
 use crate::test_db::TestDb;
 use crate::{engine, sql};
 
@@ -29,6 +31,8 @@ use crate::{engine, sql};
 #[must_use = "a fixture does nothing until it is opened"]
 pub struct Fixture<B: Backend> {
     setup: Setup<B>,
+    /// What is loaded for each test anew.
+    own: Setup<B>,
     strategy: Option<Strategy>,
     require: Option<Strategy>,
     server: Server,
@@ -46,6 +50,7 @@ impl<B: Backend> Clone for Fixture<B> {
     fn clone(&self) -> Self {
         Self {
             setup: self.setup.clone(),
+            own: self.own.clone(),
             strategy: self.strategy.clone(),
             require: self.require.clone(),
             server: self.server.clone(),
@@ -82,6 +87,7 @@ impl<B: Backend> Fixture<B> {
     pub fn new() -> Self {
         Self {
             setup: Setup::default(),
+            own: Setup::default(),
             strategy: None,
             require: None,
             server: Server::auto(),
@@ -150,6 +156,75 @@ impl<B: Backend> Fixture<B> {
         self.sql(format!("seed {name}"), text)
     }
 
+    /// Seed files, part of the baseline: SQL, and the rows of one table as `.csv` or `.json`, whose
+    /// name says the table (`books.csv`, `02_books.csv`). Files of rows that follow each other are
+    /// loaded in the order of their tables' references.
+    ///
+    /// In CSV the first line names the columns, and an empty field is NULL. JSON is a list of
+    /// objects; a column that one does not name gets its default.
+    pub fn seed_files(self, paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Self {
+        let folder = self.folder.clone();
+        self.try_setup(|setup| {
+            paths.into_iter().try_for_each(|path| setup.seed_file(&resolve(folder.as_deref(), path.as_ref())))
+        })
+    }
+
+    /// What was added until here becomes a template of its own, and what follows starts from a copy
+    /// of it: groups of tests that have the same beginning (migrations, say) run it once together,
+    /// whatever each group adds.
+    ///
+    /// ```no_run
+    /// # use dbtest_core::{Backend, Fixture};
+    /// fn migrated<B: Backend>() -> Fixture<B> {
+    ///     Fixture::new().migrations_dir("migrations").base()
+    /// }
+    /// fn with_books<B: Backend>() -> Fixture<B> {
+    ///     migrated().seed_files(["seeds/authors.csv", "seeds/books.csv"]) // Migrates nothing.
+    /// }
+    /// ```
+    ///
+    /// Under the strategy `schema` on Postgres nothing can be copied, and all of it is run.
+    pub fn base(mut self) -> Self {
+        self.setup.base();
+        self
+    }
+
+    /// Rows for this test alone: files as in [`seed_files`](Fixture::seed_files), loaded in order
+    /// into the place that the test has leased, before it gets its handle. They cost as long as
+    /// loading them takes, in every test, and no template; those that many tests share are cheaper
+    /// as `seed_files`.
+    ///
+    /// Under `rollback` on MySQL and SQLite nobody but the test's own connection can write into
+    /// its transaction, so there they are part of the template after all.
+    pub fn seeds(mut self, paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Self {
+        let folder = self.folder.clone();
+        let mut added = paths.into_iter();
+        let added = added.try_for_each(|path| self.own.seed_file(&resolve(folder.as_deref(), path.as_ref())));
+        if let Err(error) = added {
+            self.wrong.get_or_insert(error);
+        }
+        self
+    }
+
+    /// The same for all `.sql`, `.csv` and `.json` files of a folder, in the order of their names.
+    pub fn seed_dir(self, folder: impl AsRef<Path>) -> Self {
+        let folder = self.resolve(folder.as_ref());
+        self.try_setup(|setup| setup.seed_folder(&folder))
+    }
+
+    /// Seed rows of one table as CSV text, as in [`seed_files`](Fixture::seed_files). The name is
+    /// the file's, and says the table.
+    pub fn seed_csv(mut self, name: impl Into<String>, text: impl Into<Vec<u8>>) -> Self {
+        self.setup.rows(RowFile { name: name.into(), content: text.into(), format: Format::Csv });
+        self
+    }
+
+    /// The same as JSON text.
+    pub fn seed_json(mut self, name: impl Into<String>, text: impl Into<Vec<u8>>) -> Self {
+        self.setup.rows(RowFile { name: name.into(), content: text.into(), format: Format::Json });
+        self
+    }
+
     /// Code that fills the database: seeds, or migrations of your own. It becomes part of the
     /// template, so it runs once and not once per test.
     ///
@@ -180,7 +255,11 @@ impl<B: Backend> Fixture<B> {
         let code = Arc::new(code);
         self.seed(move |handle| {
             let code = Arc::clone(&code);
-            crate::runtime::blocking(move || code(handle))
+            let seed = Seed::current();
+            crate::runtime::blocking(move || {
+                let _entered = seed.enter();
+                code(handle)
+            })
         })
     }
 
@@ -241,10 +320,7 @@ impl<B: Backend> Fixture<B> {
     }
 
     fn resolve(&self, path: &Path) -> PathBuf {
-        match &self.folder {
-            Some(folder) => folder.join(path),
-            None => path.to_owned(),
-        }
+        resolve(self.folder.as_deref(), path)
     }
 
     fn try_setup(mut self, add: impl FnOnce(&mut Setup<B>) -> Result<()>) -> Self {
@@ -316,7 +392,8 @@ impl<B: Backend> Fixture<B> {
         Box::pin(async move {
             let name = Name::stable(&word).ok_or_else(|| Error::stable_word(&word))?;
             let who = format!("the stable database {word:?}");
-            let (ground, _) = self.ground(&who, false).await?;
+            let site = self.site(&who, false).await?;
+            let ground = self.ground_of(&self.setup, &site)?;
             ground.stable(&name, &who).await?;
             Ok(B::url(&ground.places.url(&name)))
         })
@@ -341,26 +418,43 @@ impl<B: Backend> Fixture<B> {
             pool: strategy.connections(B::ENGINE, max_connections),
             restart_identity: self.restart_identity,
         };
-        let (ground, origin) = self.ground(&test, strategy.schemas()).await?;
-        let context = Context { ground, engine: B::ENGINE, test, wanted, origin };
-        let lease = strategy.acquire(&context).await?;
+        let site = self.site(&test, strategy.schemas()).await?;
+        let ground = self.ground_of(&self.setup, &site)?;
+        let mut context = Context { ground, engine: B::ENGINE, test, wanted, origin: site.origin.clone() };
+        let mut lease = strategy.acquire(&context).await?;
+        if !self.own.steps.is_empty() {
+            let done = Outcome { passed: true, keep: false, committed: false, finished: Finished::default() };
+            if lease.place.sandbox.is_some() {
+                strategy.release(&context, lease, &done).await?;
+                let mut whole = self.setup.clone();
+                whole.steps.extend(self.own.steps.iter().cloned());
+                context.ground = self.ground_of(&whole, &site)?;
+                lease = strategy.acquire(&context).await?;
+            } else {
+                let fill = fill(self.own.clone(), Arc::clone(&site.connect));
+                if let Err(error) = fill(lease.place.clone()).await {
+                    strategy.release(&context, lease, &done).await?;
+                    return Err(error);
+                }
+            }
+        }
         Ok((lease, context, strategy))
     }
 
-    /// The server, found or started, the setup on it, and where the server came from.
-    async fn ground(self, test: &str, schemas: bool) -> Result<(Arc<Ground>, String)> {
+    /// The server, found or started, where this fixture's places are.
+    async fn site(&self, test: &str, schemas: bool) -> Result<Site> {
         let config = config()?;
-        if let Some(wrong) = self.wrong {
-            return Err(wrong);
+        if let Some(wrong) = &self.wrong {
+            return Err(wrong.clone());
         }
-        if self.setup.steps.is_empty() && !self.setup.empty {
+        if self.setup.steps.is_empty() && self.own.steps.is_empty() && !self.setup.empty {
             return Err(Error::no_setup(test));
         }
         let connect = connect::<B>();
         let running = server::find(&self.server, B::ENGINE, &connect).await?;
         let places = places(&running, B::NAME, &connect, schemas).await?;
         if !places.copies() {
-            for (name, text) in self.setup.texts() {
+            for (name, text) in self.setup.texts().into_iter().chain(self.own.texts()) {
                 if let Some(statement) = sql::names_schema(&text, "public") {
                     return Err(postgres_schema::schema_qualified(&format!(
                         "{name}: {}",
@@ -370,15 +464,28 @@ impl<B: Backend> Fixture<B> {
             }
         }
         let budget = |allowed| Budget::new(&config.dir, &places.shown(), allowed, config.connections);
-        let budget = places.connections().map(budget).transpose()?;
-        let label = self.label.unwrap_or_else(|| "this crate".to_owned());
-        let ground =
-            ground(&self.setup, &*places, label, &self.salt, config, |fingerprint, label, identity| {
-                let fill = fill(self.setup.clone(), Arc::clone(&connect));
-                Ground::new(Arc::clone(&places), fingerprint, label, identity, config, budget, fill)
-            });
-        Ok((ground, running.origin.clone()))
+        let budget = places.connections().map(budget).transpose()?.map(Arc::new);
+        Ok(Site { places, budget, connect, origin: running.origin.clone() })
     }
+
+    fn ground_of(&self, setup: &Setup<B>, site: &Site) -> Result<Arc<Ground>> {
+        let label = self.label.as_deref().unwrap_or("this crate");
+        Ok(ground_of(setup, site, label, &self.salt, config()?))
+    }
+}
+
+/// Where a fixture's places are.
+struct Site {
+    places: Arc<dyn Places>,
+    /// The connections that tests may have, where the server counts them.
+    budget: Option<Arc<Budget>>,
+    connect: Connect,
+    /// Where the server came from, for messages.
+    origin: String,
+}
+
+fn resolve(folder: Option<&Path>, path: &Path) -> PathBuf {
+    folder.map_or_else(|| path.to_owned(), |folder| folder.join(path))
 }
 
 /// A backend's sessions, without its type: core's logic is compiled once and not per backend.
@@ -429,7 +536,7 @@ fn ground<B: Backend>(
     label: String,
     salt: &str,
     config: &'static Config,
-    make: impl FnOnce(String, String, String) -> Arc<Ground>,
+    make: impl FnOnce(Names) -> Arc<Ground>,
 ) -> Arc<Ground> {
     static ALL: Shared<Ground> = LazyLock::new(Mutex::default);
     // A run with DBTEST_FRESH has templates of its own; the old ones are swept as any others.
@@ -442,9 +549,27 @@ fn ground<B: Backend>(
     }
     // Fresh ones must not count as newer versions of the one that the next run wants again.
     let identity = setup.identity(&format!("{label} {salt}{}", if config.fresh { " fresh" } else { "" }));
-    let made = make(fingerprint, label, identity);
+    let made = make(Names { fingerprint, label, identity });
     all.insert(key, Arc::clone(&made));
     made
+}
+
+/// The ground of a setup, over that of the setup that it starts from, where places can be copied.
+fn ground_of<B: Backend>(
+    setup: &Setup<B>,
+    site: &Site,
+    label: &str,
+    salt: &str,
+    config: &'static Config,
+) -> Arc<Ground> {
+    let places = &site.places;
+    let (base, rest) = setup.split().filter(|_| places.copies()).unzip();
+    let base = base.map(|base| ground_of(&base, site, label, salt, config));
+    let fill = fill(rest.unwrap_or_else(|| setup.clone()), Arc::clone(&site.connect));
+    let budget = site.budget.clone();
+    ground(setup, &**places, label.to_owned(), salt, config, |names| {
+        Ground::new(Arc::clone(places), names, config, budget, fill, base)
+    })
 }
 
 /// The setup as one function that fills a place.
@@ -452,10 +577,13 @@ fn fill<B: Backend>(setup: Setup<B>, connect: Connect) -> Fill {
     let setup = Arc::new(setup);
     Arc::new(move |place| {
         let (setup, connect) = (Arc::clone(&setup), Arc::clone(&connect));
+        // Not the seed of the test that happens to come first: all tests have what is made here.
+        let seed = Seed::of_setup();
         Box::pin(async move {
             for step in &setup.steps {
                 match &step.action {
                     Action::Sql(text) => run_sql(&connect, &place, &step.name, text, B::ENGINE).await?,
+                    Action::Rows(files) => load_rows(&connect, &place, files, B::ENGINE).await?,
                     Action::Migrations(migrations) => {
                         let handle = open::<B>(&place).await?;
                         if let Err(error) = migrations.run(handle).await {
@@ -465,7 +593,8 @@ fn fill<B: Backend>(setup: Setup<B>, connect: Connect) -> Fill {
                     }
                     Action::Code(code) => {
                         let handle = open::<B>(&place).await?;
-                        code(handle).await.map_err(|error| failed(&step.name, error))?;
+                        let code = seed.within(|| code(handle));
+                        code.await.map_err(|error| failed(&step.name, error))?;
                     }
                 }
             }
@@ -511,6 +640,14 @@ async fn locate(
 fn same_failure(one: &str, other: &str) -> bool {
     let head = |message: &str| message.split(" near '").next().map(str::to_owned);
     head(one) == head(other)
+}
+
+async fn load_rows(connect: &Connect, place: &Place, files: &[RowFile], engine: Engine) -> Result<()> {
+    let mut session =
+        connect(place.url.clone()).await.map_err(|error| Error::connect(&place.shown(), engine, error))?;
+    let result = crate::load::load(&mut *session, engine, files).await;
+    session.close().await;
+    result
 }
 
 /// Runs SQL text statement by statement, so that the one that fails can be shown.

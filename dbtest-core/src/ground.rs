@@ -27,13 +27,23 @@ pub(crate) struct Ground {
     pub(crate) identity: String,
     pub(crate) config: &'static Config,
     /// The connections that tests may have, where the server counts them.
-    pub(crate) budget: Option<Budget>,
+    pub(crate) budget: Option<Arc<Budget>>,
     fill: Fill,
+    /// The setup that the template starts from a copy of; `fill` is then what comes after it.
+    base: Option<Arc<Ground>>,
     template: OnceCell<Template>,
     failed: OnceLock<(Error, String)>,
     swept: OnceCell<()>,
     /// Clean, leased, and ready for the next test of this process.
     pub(crate) idle: Mutex<Vec<Claim>>,
+}
+
+/// What a setup goes by.
+#[derive(Debug)]
+pub(crate) struct Names {
+    pub(crate) fingerprint: String,
+    pub(crate) label: String,
+    pub(crate) identity: String,
 }
 
 /// A template that is whole.
@@ -55,12 +65,11 @@ impl fmt::Debug for Ground {
 impl Ground {
     pub(crate) fn new(
         places: Arc<dyn Places>,
-        fingerprint: String,
-        label: String,
-        identity: String,
+        Names { fingerprint, label, identity }: Names,
         config: &'static Config,
-        budget: Option<Budget>,
+        budget: Option<Arc<Budget>>,
         fill: Fill,
+        base: Option<Arc<Self>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             places,
@@ -70,6 +79,7 @@ impl Ground {
             config,
             budget,
             fill,
+            base,
             template: OnceCell::new(),
             failed: OnceLock::new(),
             swept: OnceCell::new(),
@@ -171,7 +181,14 @@ impl Ground {
         self.already_failed(test)?;
         // Somebody died half-way.
         self.places.destroy(name).await?;
-        self.places.create(name).await?;
+        match &self.base {
+            Some(base) => {
+                // Boxed, since a base has a base.
+                let template = Box::pin(base.template(test)).await?;
+                self.places.copy(&template.name, &template.description, name).await?;
+            }
+            None => self.places.create(name).await?,
+        }
         let mut description = self.describe();
         let built = async {
             self.fill(name, test).await?;

@@ -7,6 +7,7 @@ mod config;
 pub mod conformance;
 mod description;
 mod dotenv;
+mod dump;
 mod engine;
 mod error;
 mod failure;
@@ -14,8 +15,10 @@ mod fixture;
 mod ground;
 mod guard;
 mod hub;
+mod load;
 mod name;
 mod progress;
+mod rows;
 pub mod runner;
 mod runtime;
 #[cfg(feature = "sandbox")]
@@ -38,6 +41,7 @@ pub use blocking::{BlockingSession, blocking_session};
 pub use config::SETTINGS;
 #[cfg(feature = "conformance")]
 pub use conformance::Probe;
+pub use dump::{Diff, Dump};
 pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
 pub use fixture::Fixture;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use dbtest_seed::Seed;
 use tokio::runtime::Runtime;
 
 use crate::backend::{Backend, BoxFuture, Watch};
@@ -279,7 +280,10 @@ where
     M: AsyncFnOnce(S::Databases) -> Result<A>,
 {
     let clock = test.paused.then(Clock::default);
-    let runtime = runtime(&test, clock.as_ref()).map_err(Failure::Error)?;
+    // A seed that can't be read is reported with the other settings, when the fixture is opened.
+    let seed = config().ok().map(|_| Seed::of(&test.name));
+    let _entered = seed.as_ref().map(Seed::enter);
+    let runtime = runtime(&test, clock.as_ref(), seed.clone()).map_err(Failure::Error)?;
     let mut opened = Opened::default();
     let given = runtime.block_on(async {
         if let Some(clock) = &clock {
@@ -304,6 +308,9 @@ where
                 Ok(code) => *code == ExitCode::SUCCESS,
                 Err(_) => test.should_panic,
             };
+            if let Some(told) = seed.as_ref().and_then(Seed::told).filter(|_| !passed) {
+                eprintln!("{told}");
+            }
             let message = body.as_ref().err().and_then(message);
             let ended = runtime.block_on(end_all(opened, Ended { passed, message, took }));
             both(body, ended, passed)
@@ -387,7 +394,7 @@ fn skip_or_fail(test: &Test, error: Error) -> Result<ExitCode, Failure> {
     Err(Failure::Error(error))
 }
 
-fn runtime(test: &Test, clock: Option<&Clock>) -> Result<Runtime> {
+fn runtime(test: &Test, clock: Option<&Clock>, seed: Option<Seed>) -> Result<Runtime> {
     let mut builder = match test.workers {
         Some(workers) => {
             let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -398,6 +405,10 @@ fn runtime(test: &Test, clock: Option<&Clock>) -> Result<Runtime> {
         }
         None => tokio::runtime::Builder::new_current_thread(),
     };
+    if let Some(seed) = seed {
+        // The runtime is the test's alone, so its threads never leave the seed.
+        builder.on_thread_start(move || std::mem::forget(seed.enter()));
+    }
     if let Some(clock) = clock.cloned() {
         builder.on_thread_park(move || clock.about_to_sleep()).start_paused(true);
     }

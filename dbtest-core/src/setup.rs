@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::backend::{Backend, BoxFuture};
 use crate::error::{Error, Result};
+use crate::rows::{Format, RowFile};
 
 /// Migrations of an ORM, as a setup runs them.
 ///
@@ -68,6 +69,8 @@ type Code<B> = Arc<dyn Fn(<B as Backend>::Handle) -> BoxFuture<'static, Result<(
 pub(crate) enum Action<B: Backend> {
     /// SQL text that core runs statement by statement.
     Sql(String),
+    /// Files of rows, loaded together in the order of their tables' references.
+    Rows(Vec<RowFile>),
     /// An ORM's migrations.
     Migrations(Arc<dyn Migrations<B>>),
     /// The user's own code.
@@ -78,6 +81,7 @@ impl<B: Backend> Clone for Action<B> {
     fn clone(&self) -> Self {
         match self {
             Self::Sql(text) => Self::Sql(text.clone()),
+            Self::Rows(files) => Self::Rows(files.clone()),
             Self::Migrations(migrations) => Self::Migrations(Arc::clone(migrations)),
             Self::Code(code) => Self::Code(Arc::clone(code)),
         }
@@ -102,17 +106,19 @@ pub(crate) struct Setup<B: Backend> {
     pub(crate) steps: Vec<Step<B>>,
     /// An empty database is what the user wants.
     pub(crate) empty: bool,
+    /// How many steps stand before each place where the database becomes a template of its own.
+    pub(crate) bases: Vec<usize>,
 }
 
 impl<B: Backend> Default for Setup<B> {
     fn default() -> Self {
-        Self { steps: Vec::new(), empty: false }
+        Self { steps: Vec::new(), empty: false, bases: Vec::new() }
     }
 }
 
 impl<B: Backend> Clone for Setup<B> {
     fn clone(&self) -> Self {
-        Self { steps: self.steps.clone(), empty: self.empty }
+        Self { steps: self.steps.clone(), empty: self.empty, bases: self.bases.clone() }
     }
 }
 
@@ -136,6 +142,50 @@ impl<B: Backend> Setup<B> {
     pub(crate) fn sql(&mut self, name: impl Into<String>, text: impl Into<String>) {
         let (name, text) = (name.into(), text.into());
         self.steps.push(Step { name, content: text.clone().into_bytes(), action: Action::Sql(text) });
+    }
+
+    /// A file of rows. Those that follow each other are one step, so that their order is the
+    /// references' and not theirs.
+    pub(crate) fn rows(&mut self, file: RowFile) {
+        let mut hash = Hash::default();
+        hash.part(&file.content);
+        let content = hash.word().into_bytes();
+        let open = self.bases.last() != Some(&self.steps.len());
+        if let Some(Step { name, content: before, action: Action::Rows(files) }) =
+            self.steps.last_mut().filter(|_| open)
+        {
+            name.push_str(&format!(", {}", file.name));
+            before.extend(content);
+            files.push(file);
+            return;
+        }
+        let name = format!("seed {}", file.name);
+        self.steps.push(Step { name, content, action: Action::Rows(vec![file]) });
+    }
+
+    /// A seed file: SQL, or the rows of one table.
+    pub(crate) fn seed_file(&mut self, path: &Path) -> Result<()> {
+        let name = path.display().to_string();
+        if let Some(format) = Format::of(path) {
+            let content = std::fs::read(path)
+                .map_err(|error| Error::system(format!("read the seed file {name}"), error))?;
+            self.rows(RowFile { name, content, format });
+            return Ok(());
+        }
+        if path.extension().is_none_or(|extension| extension != "sql") {
+            return Err(Error::seed_file(path));
+        }
+        let text = read_text(path)?;
+        self.sql(format!("seed {name}"), text);
+        Ok(())
+    }
+
+    /// The seed files of a folder, in the order of their names.
+    pub(crate) fn seed_folder(&mut self, folder: &Path) -> Result<()> {
+        for path in files(folder, &["sql", "csv", "json"])? {
+            self.seed_file(&path)?;
+        }
+        Ok(())
     }
 
     /// The `.sql` files of a folder, in the order of their names.
@@ -168,6 +218,25 @@ impl<B: Backend> Setup<B> {
         self.steps.push(Step { name, content, action: Action::Code(code) });
     }
 
+    /// What was added until now becomes a template of its own, if that is anything.
+    pub(crate) fn base(&mut self) {
+        if !self.steps.is_empty() && self.bases.last() != Some(&self.steps.len()) {
+            self.bases.push(self.steps.len());
+        }
+    }
+
+    /// The setup whose template this one starts from, and the steps that come after it.
+    pub(crate) fn split(&self) -> Option<(Self, Self)> {
+        let (at, before) = self.bases.split_last()?;
+        // What nothing follows is the whole setup.
+        if *at == self.steps.len() {
+            return Self { bases: before.to_vec(), ..self.clone() }.split();
+        }
+        let base = Self { steps: self.steps[..*at].to_vec(), empty: self.empty, bases: before.to_vec() };
+        let rest = Self { steps: self.steps[*at..].to_vec(), ..Self::default() };
+        Some((base, rest))
+    }
+
     /// The names and SQL texts of all steps that have some.
     pub(crate) fn texts(&self) -> Vec<(String, String)> {
         let mut texts = Vec::new();
@@ -175,7 +244,7 @@ impl<B: Backend> Setup<B> {
             match &step.action {
                 Action::Sql(text) => texts.push((step.name.clone(), text.clone())),
                 Action::Migrations(migrations) => texts.extend(migrations.sql()),
-                Action::Code(_) => {}
+                Action::Code(_) | Action::Rows(_) => {}
             }
         }
         texts
@@ -197,11 +266,17 @@ impl<B: Backend> Setup<B> {
 /// # Errors
 /// The folder can't be read, or has none.
 pub(crate) fn sql_files(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
+    files(folder, &["sql"])
+}
+
+fn files(folder: &Path, extensions: &[&str]) -> Result<Vec<std::path::PathBuf>> {
     let entries = std::fs::read_dir(folder)
         .map_err(|error| Error::system(format!("read the folder {}", folder.display()), error))?;
     let mut files: Vec<_> = entries
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
+        .filter(|path| {
+            path.extension().is_some_and(|extension| extensions.iter().any(|one| extension == *one))
+        })
         .collect();
     files.sort();
     if files.is_empty() {

@@ -11,7 +11,7 @@ use crate::ground::Ground;
 use crate::name::Name;
 #[cfg(feature = "sandbox")]
 use crate::sandbox::Wire;
-use crate::server::budget::{Budget, Share};
+use crate::server::budget::Share;
 use crate::{progress, sweep};
 
 /// A place that one test has, and the crash-safe claim on it: it ends when this process does,
@@ -142,7 +142,7 @@ impl Claim {
                 self.exact = self.restart_identity;
                 self.share.shrink();
                 let ground = Arc::clone(&self.ground);
-                if ground.budget.as_ref().is_some_and(Budget::is_wanted) {
+                if ground.budget.as_ref().is_some_and(|budget| budget.is_wanted()) {
                     self.let_go().await;
                 } else {
                     ground.put_idle(self);

@@ -9,6 +9,7 @@ use tokio::sync::OnceCell;
 
 use crate::backend::{Backend, Boundary, BoxFuture, End, Finished, Place, Watch};
 use crate::config::config;
+use crate::dump::{Diff, Dump};
 use crate::error::{Error, Result};
 use crate::runner::Ended;
 use crate::slot::Kept;
@@ -228,6 +229,46 @@ impl<B: Backend> TestDb<B> {
         self.inner.as_ref().map_or("closed", |inner| inner.strategy.name())
     }
 
+    /// All rows that are committed in this database, as text in a stable order. Under the strategy
+    /// `rollback` on Postgres also what the test did.
+    ///
+    /// # Errors
+    /// They can't be read: under `rollback` on MySQL and SQLite only the test's own connection
+    /// sees them.
+    pub async fn dump(&self) -> Result<Dump> {
+        let place = self.inner().place.clone();
+        runtime::run(Box::pin(async move { dump::<B>(&place).await })).await
+    }
+
+    /// What differs from the baseline that the test began with: the setup's rows, without those
+    /// of [`seeds`](crate::Fixture::seeds). It is compared with a second clean place, so it
+    /// takes as long as opening one.
+    ///
+    /// # Errors
+    /// As [`dump`](TestDb::dump), or no second place can be had.
+    pub async fn diff(&self) -> Result<Diff> {
+        let (place, context) = (self.inner().place.clone(), self.inner().context.clone());
+        runtime::run(Box::pin(async move { diff::<B>(&place, &context).await })).await
+    }
+
+    /// The blocking twin of [`dump`](TestDb::dump).
+    ///
+    /// # Errors
+    /// As [`dump`](TestDb::dump).
+    pub fn dump_blocking(&self) -> Result<Dump> {
+        let place = self.inner().place.clone();
+        runtime::block(Box::pin(async move { dump::<B>(&place).await }))
+    }
+
+    /// The blocking twin of [`diff`](TestDb::diff).
+    ///
+    /// # Errors
+    /// As [`diff`](TestDb::diff).
+    pub fn diff_blocking(&self) -> Result<Diff> {
+        let (place, context) = (self.inner().place.clone(), self.inner().context.clone());
+        runtime::block(Box::pin(async move { diff::<B>(&place, &context).await }))
+    }
+
     /// Keeps the database after the test, also if it passes. Under `rollback` this commits.
     pub fn keep(&mut self) {
         if let Some(inner) = &mut self.inner {
@@ -346,6 +387,14 @@ impl<B: Backend> Inner<B> {
         let passed = ended.passed;
         let keep = self.keep || config.keep;
         let sandboxed = self.place.sandbox.is_some();
+        if !passed && config.diff {
+            let (place, context) = (self.place.clone(), self.context.clone());
+            // Only a help: what the test failed of is said in any case.
+            match runtime::run(Box::pin(async move { diff::<B>(&place, &context).await })).await {
+                Ok(diff) => eprintln!("dbtest: what {} changed:\n{diff}", self.context.test()),
+                Err(error) => eprintln!("dbtest: DBTEST_DIFF=1 has nothing to show: {error}"),
+            }
+        }
         let end = if keep && sandboxed { End::Commit } else { End::Discard };
         self.place.over.store(true, Ordering::SeqCst);
         // It writes nothing, so it has no boundary.
@@ -409,6 +458,25 @@ impl<B: Backend> Inner<B> {
         }
         Ok(kept)
     }
+}
+
+async fn dump<B: Backend>(place: &Place) -> Result<Dump> {
+    if place.sandbox.is_some() {
+        return Err(Error::not_to_be_seen(&place.shown()));
+    }
+    let session = B::session(&place.url).await;
+    let mut session = session.map_err(|error| Error::connect(&place.shown(), B::ENGINE, error))?;
+    let dump = crate::dump::read(&mut *session, B::ENGINE, &place.shown()).await;
+    session.close().await;
+    dump
+}
+
+async fn diff<B: Backend>(place: &Place, context: &Context) -> Result<Diff> {
+    let after = dump::<B>(place).await?;
+    let clean = context.slot().await?;
+    let before = dump::<B>(&clean.place()).await;
+    clean.recycle(0, false).await?;
+    Ok(crate::dump::diff(before?, after))
 }
 
 /// Whether the failure is the pool's timeout. An error that the test returned is printed and not

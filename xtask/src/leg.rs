@@ -158,8 +158,8 @@ const ALL_ADAPTERS: [&str; 3] = ["sqlite", "postgres:18", "mariadb:11.8"];
 /// Foreign clients of the sandbox. Their own programs are as old as the installed server.
 pub(crate) const CLIENTS: &str = "sandbox-clients";
 
-/// The integration tests of the adapters; sqlx's first.
-const ADAPTERS: [&str; 4] = ["it", "seaorm", "diesel", "diesel_async"];
+/// The integration tests of the adapters, sqlx's first, and of the factories, which are on all of them.
+const ADAPTERS: [&str; 5] = ["it", "seaorm", "diesel", "diesel_async", "factory"];
 
 /// The arguments that select the tests of a server's legs.
 fn tests(server: &str) -> Vec<String> {

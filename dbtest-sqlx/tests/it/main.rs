@@ -6,12 +6,14 @@ mod budget;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod crash;
+mod dump;
 mod growth;
 mod manners;
 mod parametrised;
 #[cfg(feature = "postgres")]
 mod sandbox;
 mod schemas;
-mod stable;
 #[cfg(feature = "conformance")]
+mod seeds;
+mod stable;
 mod teeth;
