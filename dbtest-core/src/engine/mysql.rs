@@ -1,6 +1,7 @@
 //! MySQL and MariaDB: databases as places. Nothing clones one, so a template is read once into a
 //! script of DDL and copies of its rows, and clones are recycled: DDL costs too much for a test.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use ::url::Url;
 use async_trait::async_trait;
 
-use super::{Attached, Engine, Found, Hold, Places, Sandboxing, Settle, Settled};
+use super::{Attached, Details, Engine, Found, Hold, Holder, Places, Sandboxing, Settle, Settled};
 use crate::backend::{Check, DbError, Rows, Sandbox, Session};
 use crate::description::Description;
 use crate::error::{Error, Result};
@@ -60,25 +61,44 @@ pub(crate) async fn places(
     connect: Connect,
     first: Option<Box<dyn Session>>,
 ) -> Result<Arc<dyn Places>> {
-    let parsed =
-        Url::parse(&url).map_err(|error| Error::malformed_url("the server's URL", Engine::MySql, error))?;
-    let hub = Hub::new(Engine::MySql, url, connect, first);
-    let rows = hub.query("ask the server what it is", "SELECT VERSION()").await?;
-    let version = scalar(&rows).unwrap_or_default().to_owned();
-    let flavour = flavour(&version).map_err(|least| {
-        let engine = if version.contains("MariaDB") { "MariaDB" } else { "MySQL" };
-        Error::too_old(engine, &hub.shown(), &version, least)
-    })?;
-    let places = Databases { hub, url: parsed, version: format!("mysql {version}"), flavour };
+    let places = Databases::of(url, connect, first).await?;
     places.found_meta().await?;
     Ok(Arc::new(places))
 }
 
+/// The places that are there already, if any ever were. Makes nothing.
+pub(crate) async fn existing(
+    url: String,
+    connect: Connect,
+    first: Option<Box<dyn Session>>,
+) -> Result<Option<Arc<dyn Places>>> {
+    let places = Databases::of(url, connect, first).await?;
+    Ok(if places.has_meta().await? { Some(Arc::new(places)) } else { None })
+}
+
 impl Databases {
+    async fn of(url: String, connect: Connect, first: Option<Box<dyn Session>>) -> Result<Self> {
+        let parsed = Url::parse(&url)
+            .map_err(|error| Error::malformed_url("the server's URL", Engine::MySql, error))?;
+        let hub = Hub::new(Engine::MySql, url, connect, first);
+        let rows = hub.query("ask the server what it is", "SELECT VERSION()").await?;
+        let version = scalar(&rows).unwrap_or_default().to_owned();
+        let flavour = flavour(&version).map_err(|least| {
+            let engine = if version.contains("MariaDB") { "MariaDB" } else { "MySQL" };
+            Error::too_old(engine, &hub.shown(), &version, least)
+        })?;
+        Ok(Self { hub, url: parsed, version: format!("mysql {version}"), flavour })
+    }
+
+    /// Whether our own database is there.
+    async fn has_meta(&self) -> Result<bool> {
+        let there = format!("SELECT 1 FROM {META}.place LIMIT 0; SELECT 1 FROM {META}.tab LIMIT 0");
+        Ok(self.hub.session().await?.try_query(&there).await.is_ok())
+    }
+
     /// Makes our own database where it is not there yet.
     async fn found_meta(&self) -> Result<()> {
-        let there = format!("SELECT 1 FROM {META}.place LIMIT 0; SELECT 1 FROM {META}.tab LIMIT 0");
-        if self.hub.session().await?.try_query(&there).await.is_ok() {
+        if self.has_meta().await? {
             return Ok(());
         }
         let hold = self.hold(META, true).await?;
@@ -350,7 +370,7 @@ fn others_sql(name: &Name) -> String {
 /// databases, and shows each in turn as that connection's own. To kill it then would be to kill
 /// another test; so a connection that is at work must stay where it is seen for a while.
 #[derive(Debug, Default)]
-struct Others(std::collections::HashMap<u64, u32>);
+struct Others(HashMap<u64, u32>);
 
 impl Others {
     /// Polls, a millisecond apart, until a connection at work is believed to belong here.
@@ -482,7 +502,7 @@ impl Places for Databases {
         );
         let rows = self.hub.query("list the test databases", &sql).await?;
         let cell = |row: &Vec<Option<String>>, at: usize| row.get(at).cloned().flatten().unwrap_or_default();
-        let notes: std::collections::HashMap<String, String> = rows
+        let notes: HashMap<String, String> = rows
             .iter()
             .filter(|row| cell(row, 0) == "note")
             .map(|row| (cell(row, 1), cell(row, 2)))
@@ -496,6 +516,27 @@ impl Places for Databases {
                 Some(Found { name, description, held: cell(row, 2) == "1" })
             })
             .collect())
+    }
+
+    async fn details(&self) -> Result<HashMap<Name, Details>> {
+        let sql = "SELECT s.SCHEMA_NAME, t.size, p.ID, CONCAT(p.USER, '@', p.HOST) \
+             FROM (SELECT SCHEMA_NAME, COALESCE(IS_USED_LOCK(SCHEMA_NAME), \
+               IS_USED_LOCK(CONCAT('hold:', SCHEMA_NAME))) AS holder \
+               FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE 'dbtest\\_%') s \
+             LEFT JOIN (SELECT TABLE_SCHEMA, SUM(DATA_LENGTH + INDEX_LENGTH) AS size \
+               FROM information_schema.TABLES WHERE TABLE_SCHEMA LIKE 'dbtest\\_%' GROUP BY TABLE_SCHEMA) t \
+               ON t.TABLE_SCHEMA = s.SCHEMA_NAME \
+             LEFT JOIN information_schema.PROCESSLIST p ON p.ID = s.holder";
+        let rows = self.hub.query("measure the test databases", sql).await?;
+        let details = rows.into_iter().filter_map(|row| {
+            let cell = |at: usize| row.get(at).cloned().flatten();
+            let connection = cell(2).and_then(|id| id.parse().ok());
+            let holder =
+                connection.is_some().then(|| Holder { process: None, connection, application: cell(3) });
+            let size = cell(1).and_then(|size| size.parse().ok());
+            Some((Name::parse(&cell(0)?)?, Details { size, holder }))
+        });
+        Ok(details.collect())
     }
 
     async fn hold(&self, name: &str, wait: bool) -> Result<Option<Box<dyn Hold>>> {

@@ -388,7 +388,12 @@ mod started {
                 .await
                 .map_err(|error| error.to_string())?;
         }
-        let state = State { url: url.clone(), container: Some(id.to_owned()), folder: None };
+        let state = State {
+            url: url.clone(),
+            container: Some(id.to_owned()),
+            folder: None,
+            origin: container.origin(),
+        };
         entry.write(&state).map_err(|error| error.to_string())?;
         Ok(Running::new(flavour.engine(), url, container.origin(), true, Some(session)))
     }

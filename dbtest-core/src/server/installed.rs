@@ -424,7 +424,12 @@ mod started {
         .await?;
         let Launched { mut child, folder, url } = launched;
         // Known from here on, so that a run that is killed now leaves nothing unfound.
-        let state = State { url: url.clone(), container: None, folder: Some(folder.clone()) };
+        let state = State {
+            url: url.clone(),
+            container: None,
+            folder: Some(folder.clone()),
+            origin: origin.to_owned(),
+        };
         let outcome = match entry.write(&state) {
             Err(error) => Err(error),
             Ok(()) => {

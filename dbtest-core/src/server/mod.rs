@@ -234,6 +234,48 @@ async fn auto(engine: Engine, connect: &Connect) -> Result<Running> {
     Err(Error::no_server(engine, &tried))
 }
 
+/// The servers that are there, without starting one: the one that the environment names, and those
+/// that some process of this user started and that still answer. For SQLite, its folder.
+///
+/// # Errors
+/// Of each: it is named but can't be used, or is there but lets nobody in.
+pub(crate) async fn present(engine: Engine, connect: &Connect) -> Vec<Result<Running>> {
+    let config = match config() {
+        Ok(config) => config,
+        Err(error) => return vec![Err(error)],
+    };
+    if engine == Engine::Sqlite {
+        // Looking makes no folder.
+        let there = config.dir.join("sqlite").is_dir();
+        return there.then(|| sqlite(&Server::auto())).into_iter().collect();
+    }
+    let mut servers = Vec::new();
+    if matches!(config.server, ServerChoice::Auto | ServerChoice::Url)
+        && let Some((variable, url)) = url_for(engine)
+    {
+        servers.push(at_url(variable, &url, engine, connect).await);
+    }
+    let states = match registry::states() {
+        Ok(states) => states,
+        Err(error) => return vec![Err(error)],
+    };
+    for state in states.into_iter().filter(|state| crate::url::engine(&state.url) == Some(engine)) {
+        let origin = if state.origin.is_empty() { "started by dbtest".to_owned() } else { state.origin };
+        let silent = || {
+            let why = format!("no answer within {} seconds", PATIENCE.as_secs());
+            Error::connect(&origin, engine, DbError::connection(None, why))
+        };
+        match tokio::time::timeout(PATIENCE, connect(state.url.clone())).await {
+            Ok(Ok(session)) => servers.push(Ok(Running::new(engine, state.url, origin, true, Some(session)))),
+            Ok(Err(error)) if is_full(&error) => servers.push(Err(Error::connect(&origin, engine, error))),
+            // It ended itself: a server that nobody uses does.
+            Ok(Err(_)) => {}
+            Err(_) => servers.push(Err(silent())),
+        }
+    }
+    servers
+}
+
 /// The server at a URL that a person set: checked, reached, and looked at for signs of
 /// production before anything is done there.
 async fn at_url(source: &str, url: &str, engine: Engine, connect: &Connect) -> Result<Running> {

@@ -1,0 +1,80 @@
+//! The command line.
+
+use std::ffi::OsString;
+
+use clap::{Parser, Subcommand};
+
+/// What dbtest made on which server, and how to open, drop and clean it.
+///
+/// It looks at the servers that dbtest knows of and starts none: the one that DBTEST_POSTGRES_URL,
+/// DBTEST_MYSQL_URL or DATABASE_URL names, those that dbtest started for you, and for SQLite the
+/// folder in DBTEST_DIR. Only what dbtest made is ever shown or dropped. Set the variables as your
+/// tests have them.
+#[derive(Debug, Parser)]
+#[command(name = "cargo dbtest", bin_name = "cargo dbtest", version, after_help = EXIT_CODES)]
+pub(crate) struct Args {
+    /// Print JSON, for programs
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0  it was done, and no problem was found
+  1  it could not be done, or a problem was found
+  2  wrong usage
+  3  nothing that dbtest made has that name
+  4  refused: somebody holds it, or it is not dbtest's to drop";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the servers, and on each the kept databases, templates and slots
+    ///
+    /// Kept databases come first, with the test that failed in them; then the places of each setup: its
+    /// template and the slots made from it, with who holds them.
+    Status,
+    /// Print the URL of a database, with its password
+    Url {
+        /// A name that `status` shows
+        name: String,
+    },
+    /// Open psql, mysql or sqlite3 on a database
+    ///
+    /// A template is opened for reading only; on Postgres it is closed to everybody and can't be opened.
+    Shell {
+        /// A name that `status` shows; without it, the database that was kept last
+        name: Option<String>,
+    },
+}
+
+/// The arguments of this process, run as `cargo dbtest …` or as `cargo-dbtest …`.
+pub(crate) fn parse() -> Args {
+    Args::parse_from(without_cargos_word(std::env::args_os().collect()))
+}
+
+/// `cargo dbtest status` runs `cargo-dbtest dbtest status`.
+fn without_cargos_word(mut args: Vec<OsString>) -> Vec<OsString> {
+    if args.get(1).is_some_and(|word| word == "dbtest") {
+        args.remove(1);
+    }
+    args
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn cargos_own_word_is_left_out_and_a_name_is_not() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(without_cargos_word(words("cargo-dbtest dbtest status")), words("cargo-dbtest status"));
+        assert_eq!(without_cargos_word(words("cargo-dbtest url dbtest")), words("cargo-dbtest url dbtest"));
+    }
+}
