@@ -46,6 +46,25 @@ pub(crate) enum Command {
         /// A name that `status` shows; without it, the database that was kept last
         name: Option<String>,
     },
+    /// Drop one kept database, or one template
+    ///
+    /// A template is built again by the next test that needs it. What a living process holds is refused.
+    Drop {
+        /// A name that `status` shows
+        name: String,
+    },
+    /// Drop all that no living process holds
+    ///
+    /// Templates, free slots, clones, and what a killed process left half-made. The next run builds its
+    /// templates again. Kept databases stay, except with --all.
+    Clean {
+        /// Kept databases too, after asking on a terminal
+        #[arg(long)]
+        all: bool,
+        /// Do not ask
+        #[arg(long, requires = "all")]
+        yes: bool,
+    },
 }
 
 /// The arguments of this process, run as `cargo dbtest …` or as `cargo-dbtest …`.

@@ -3,6 +3,7 @@
 mod args;
 mod open;
 mod outcome;
+mod remove;
 mod servers;
 mod show;
 
@@ -35,5 +36,7 @@ async fn run(args: &args::Args) -> dbtest_sqlx::Result<Outcome> {
         Command::Status => servers::status(args.json).await,
         Command::Url { name } => open::url(name, args.json).await,
         Command::Shell { name } => open::shell(name.as_deref()).await,
+        Command::Drop { name } => remove::one(name, args.json).await,
+        Command::Clean { all, yes } => remove::all(*all, *yes, args.json).await,
     }
 }

@@ -1,5 +1,8 @@
 //! One story for every engine: test processes leave places behind, and a person looks at them.
 
+use std::collections::BTreeSet;
+use std::time::Instant;
+
 use dbtest_sqlx::{Backend, Engine, Fixture, Session, Strategy};
 use serde_json::Value;
 
@@ -100,7 +103,7 @@ pub(crate) async fn run<B: Backend>(engine: &str) {
         return act::<B>(&what).await;
     }
     let test = format!("{engine}::what_tests_left_is_seen_opened_and_cleaned");
-    let home = Home::new();
+    let (home, start) = (Home::new(), Instant::now());
     home.process(&test, "leave");
 
     // Seen: the kept ones first, the latest of them first.
@@ -128,6 +131,11 @@ pub(crate) async fn run<B: Backend>(engine: &str) {
     let mut session = session::<B>(url.stdout.trim()).await;
     let rows = session.query("SELECT what FROM note").await.expect("the kept row");
     assert_eq!(rows, [[Some("left behind".to_owned())]]);
+    let maintenance = match B::ENGINE {
+        Engine::Postgres => url.stdout.trim().replace(&latest, "postgres"),
+        Engine::MySql => url.stdout.trim().replace(&latest, "information_schema"),
+        _ => "sqlite::memory:".to_owned(),
+    };
     let shell = home.cli_fed(&["shell"], &[], "SELECT what FROM note;\n");
     assert!(shell.code == 0 && shell.stdout.contains("left behind"), "{shell:?}");
     assert!(shell.stderr.contains(FAILED), "{shell:?}");
@@ -138,13 +146,51 @@ pub(crate) async fn run<B: Backend>(engine: &str) {
 
     // Leased: by a process that can be named, except on MySQL.
     let (holder, leased) = home.held(&test, "hold");
-    let all = places(&home);
-    let held: Vec<_> = all.iter().filter(|place| place["kind"] == "slot" && place["held"] == true).collect();
-    assert_eq!(held.iter().map(|place| name(place)).collect::<Vec<_>>(), [leased.as_str()]);
+    let before = places(&home);
+    let slots = those(&before, "slot", false);
+    let [held] = slots.iter().filter(|slot| slot["held"] == true).collect::<Vec<_>>()[..] else {
+        panic!("one is leased: {slots:#?}")
+    };
+    assert_eq!(name(held), leased);
     if B::ENGINE == Engine::MySql {
-        assert!(held[0]["holder"]["connection"].is_u64(), "{}", held[0]);
+        assert!(held["holder"]["connection"].is_u64(), "{held}");
     } else if cfg!(target_os = "linux") {
-        assert_eq!(held[0]["holder"]["process"], holder.id(), "{}", held[0]);
+        assert_eq!(held["holder"]["process"], holder.id(), "{held}");
     }
+
+    // Dropped by name: a kept one, and nothing else that is not free to go.
+    let older = name(those(&before, "slot", true)[1]);
+    for refused in [&leased, &name(those(&before, "template", false)[0])] {
+        let said = home.cli(&["drop", refused]);
+        assert!(said.code == 4 && said.stderr.contains("held by a living process"), "{said:?}");
+    }
+    for look_alike in LOOK_ALIKES {
+        assert_eq!(home.cli(&["drop", look_alike]).code, 3);
+    }
+    assert_eq!(home.cli(&["drop", &older]).code, 0);
+    let names = |places: &[Value]| places.iter().map(name).collect::<BTreeSet<_>>();
+    let mut expected = names(&before);
+    expected.remove(&older);
+    assert_eq!(names(&places(&home)), expected);
+
+    // Cleaned: only what nobody holds; what is kept only when that is said, and agreed to.
+    let cleaned = home.cli(&["clean", "--json"]);
+    assert_eq!(cleaned.code, 0, "{cleaned:?}");
+    let template = name(those(&before, "template", false)[0]);
+    assert_eq!(names(&places(&home)), BTreeSet::from([latest.clone(), leased.clone(), template.clone()]));
+    assert_eq!(home.cli(&["clean", "--all"]).code, 4, "nobody can be asked");
+    assert_eq!(names(&places(&home)).len(), 3);
+    assert_eq!(home.cli(&["clean", "--yes"]).code, 2);
+    session.close().await;
+    assert_eq!(home.cli(&["clean", "--all", "--yes"]).code, 0);
+    assert_eq!(names(&places(&home)), BTreeSet::from([leased.clone(), template.clone()]));
+
+    // Its holder is gone: free.
     holder.kill();
+    let mut session = self::session::<B>(&maintenance).await;
+    while home.cli(&["clean", "--all", "--yes"]).code == 0 && !places(&home).is_empty() {
+        // The server notices in its own time that a client is gone.
+        assert!(start.elapsed().as_secs() < 60, "{:#?}", places(&home));
+    }
+    assert_look_alikes::<B>(&home, &mut *session).await;
 }
