@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// What dbtest made on which server, and how to open, drop and clean it.
 ///
@@ -65,6 +65,25 @@ pub(crate) enum Command {
         #[arg(long, requires = "all")]
         yes: bool,
     },
+    /// Say which server a test would have here, and why
+    ///
+    /// Looks at what dbtest looks at, in the same order, and starts nothing: the variables, the container
+    /// engine and its images, installed binaries, the server's version, rights and connection limit, and the
+    /// folder for files. Each line that is not as it should be has its next step.
+    Doctor {
+        /// Only these; a problem with another is none
+        #[arg(value_enum)]
+        engines: Vec<EngineWord>,
+    },
+}
+
+/// An engine, as it is written on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineWord {
+    Postgres,
+    /// MariaDB too
+    Mysql,
+    Sqlite,
 }
 
 /// The arguments of this process, run as `cargo dbtest …` or as `cargo-dbtest …`.

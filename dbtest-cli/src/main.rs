@@ -1,6 +1,7 @@
 //! `cargo dbtest`: what dbtest made on which server, and how to open, drop and clean it.
 
 mod args;
+mod doctor;
 mod open;
 mod outcome;
 mod remove;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
 
 async fn run(args: &args::Args) -> dbtest_sqlx::Result<Outcome> {
     match &args.command {
+        Command::Doctor { engines } => Ok(doctor::run(engines, args.json).await),
         Command::Status => servers::status(args.json).await,
         Command::Url { name } => open::url(name, args.json).await,
         Command::Shell { name } => open::shell(name.as_deref()).await,

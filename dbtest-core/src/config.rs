@@ -69,6 +69,17 @@ pub(crate) enum ServerChoice {
     Installed,
 }
 
+impl ServerChoice {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Url => "url",
+            Self::Container => "container",
+            Self::Installed => "installed",
+        }
+    }
+}
+
 /// The environment, read at the first call.
 ///
 /// # Errors

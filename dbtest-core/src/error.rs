@@ -66,6 +66,11 @@ impl Error {
         &self.0.what
     }
 
+    /// What to do about it.
+    pub(crate) fn next(&self) -> &str {
+        &self.0.next
+    }
+
     /// An error with a sentence that says what failed on which database, and the next step.
     /// For strategies and backends of other crates.
     pub fn new(kind: ErrorKind, what: impl Into<String>, next: impl Into<String>) -> Self {

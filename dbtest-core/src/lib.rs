@@ -43,7 +43,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use fixture::Fixture;
 pub use inventory::{Inventory, KeptNote, Listed, PlaceKind};
 pub use runtime::blocking;
-pub use server::{Container, Server};
+pub use server::{Container, Diagnosis, Finding, Health, Server};
 pub use setup::{Migrations, StepError, executable_identity};
 pub use slot::{Claim, Kept};
 pub use sql::{Statement, statement_at, statements};

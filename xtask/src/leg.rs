@@ -161,10 +161,18 @@ pub(crate) const CLIENTS: &str = "sandbox-clients";
 /// The integration tests of the adapters; sqlx's first.
 const ADAPTERS: [&str; 4] = ["it", "seaorm", "diesel", "diesel_async"];
 
+/// The tests of `cargo dbtest`. They start servers of their own, from installed binaries.
+const CLI: &str = "cli";
+
 /// The arguments that select the tests of a server leg.
 fn tests(leg: &str) -> Vec<String> {
     let adapters = if ALL_ADAPTERS.contains(&leg) { &ADAPTERS[..] } else { &ADAPTERS[..1] };
-    adapters.iter().flat_map(|name| ["--test".to_owned(), (*name).to_owned()]).collect()
+    let installed = leg == "sqlite" || leg.ends_with("-installed");
+    adapters
+        .iter()
+        .chain(installed.then_some(&CLI))
+        .flat_map(|name| ["--test".to_owned(), (*name).to_owned()])
+        .collect()
 }
 
 /// Every leg that was asked for, in the order of the run. `urls` says for which engines the environment names
@@ -430,6 +438,8 @@ mod tests {
         );
         assert_eq!(named("examples").line(), "cargo test --no-fail-fast -p custom-backend -p todo-sqlx");
         assert_eq!(named("quickstart").line(), "cargo run -p quickstart");
+        assert!(named("mysql-installed").line().contains(" --test it --test cli "));
+        assert!(!named("mysql:9.7").line().contains(" --test cli "));
         let nextest = named("mysql:9.7/nextest").line();
         assert!(nextest.contains("DBTEST_MYSQL_IMAGE=mysql:9.7 "), "{nextest}");
         assert!(nextest.ends_with(" -E 'test(mysql::)'"), "{nextest}");

@@ -39,6 +39,26 @@ mod usage {
     }
 
     #[test]
+    fn the_doctor_says_what_a_test_would_have_and_what_to_do_where_that_is_nothing() {
+        let home = Home::new();
+        let sqlite = home.cli(&["doctor", "sqlite", "--json"]);
+        assert_eq!(sqlite.code, 0, "{sqlite:?}");
+        let folder = home.folder().join("sqlite").display().to_string();
+        assert_eq!(sqlite.json()["engines"][0]["server"], folder);
+        let nowhere =
+            [("DBTEST_POSTGRES_URL", "postgres://me:secret@127.0.0.1:1/app"), ("DBTEST_SERVER", "url")];
+        let said = home.cli_with(&["doctor", "postgres"], &nowhere);
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(said.stdout.contains("DBTEST_POSTGRES_URL") && said.stdout.contains("next step"), "{said:?}");
+        assert!(!said.stdout.contains("secret") && !said.stderr.contains("secret"), "{said:?}");
+        let unset = home.cli_with(&["doctor", "mysql", "--json"], &[("DBTEST_SERVER", "url")]);
+        assert_eq!(unset.code, 1, "{unset:?}");
+        assert!(unset.json()["engines"][0]["server"].is_null(), "{unset:?}");
+        assert_eq!(home.cli_with(&["doctor"], &[("DBTEST_SERVER", "magic")]).code, 1);
+        assert_eq!(std::fs::read_dir(home.folder()).expect("the folder").count(), 0, "looking makes nothing");
+    }
+
+    #[test]
     fn cargos_own_word_is_taken_and_a_wrong_one_is_usage() {
         let home = Home::new();
         assert_eq!(home.cli(&["dbtest", "status"]).code, 0);

@@ -124,6 +124,16 @@ pub(crate) async fn run<B: Backend>(engine: &str) {
     let table = home.cli(&["status"]).stdout;
     assert!(table.contains(&format!("{FAILED} failed")) && table.contains(&name(template)), "{table}");
 
+    let doctor = home.cli(&["doctor", engine, "--json"]);
+    assert_eq!(doctor.code, 0, "{doctor:?}");
+    let findings = doctor.json()["engines"][0]["findings"].clone();
+    if B::ENGINE != Engine::Sqlite {
+        for about in ["installed", "running", "version", "rights", "connections"] {
+            let finding = findings.as_array().expect("findings").iter().find(|it| it["about"] == about);
+            assert!(finding.is_some(), "nothing about {about}: {findings:#}");
+        }
+    }
+
     // Opened: by URL, and with the engine's own client.
     let latest = name(kept[0]);
     let url = home.cli(&["url", &latest]);

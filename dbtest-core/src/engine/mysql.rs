@@ -15,7 +15,7 @@ use crate::description::Description;
 use crate::error::{Error, Result};
 use crate::hub::{Hub, Lent, scalar};
 use crate::name::Name;
-use crate::server::Connect;
+use crate::server::{Connect, Finding};
 
 /// Our own database: what is written on places, the scripts of templates, their baselines.
 const META: &str = "dbtest_meta";
@@ -76,6 +76,38 @@ pub(crate) async fn existing(
     Ok(if places.has_meta().await? { Some(Arc::new(places)) } else { None })
 }
 
+/// Version and rights, and how many connections the server takes.
+pub(crate) async fn examine(hub: &Arc<Hub>) -> Result<(Vec<Finding>, u32)> {
+    let rows = hub.query("ask the server what it is", "SELECT VERSION(), @@max_connections").await?;
+    let version = scalar(&rows).unwrap_or_default().to_owned();
+    flavour(&version).map_err(|least| too_old(hub, &version, least))?;
+    let limit = rows.first().and_then(|row| row.get(1)?.as_deref()?.parse().ok()).unwrap_or(0);
+    let grants = column_of(hub.query("ask for the user's rights", "SHOW GRANTS").await?, 0);
+    let rights = if grants.iter().any(|grant| may_create(grant)) {
+        Finding::good("rights", "the user may create databases")
+    } else {
+        Finding::note(
+            "rights",
+            "no grant that SHOW GRANTS lists lets the user create databases; a role may",
+            "run GRANT ALL ON `dbtest\\_%`.* TO the user",
+        )
+    };
+    Ok((vec![Finding::good("version", version), rights], limit))
+}
+
+fn too_old(hub: &Hub, version: &str, least: &str) -> Error {
+    let engine = if version.contains("MariaDB") { "MariaDB" } else { "MySQL" };
+    Error::too_old(engine, &hub.shown(), version, least)
+}
+
+/// Whether a line of SHOW GRANTS lets the user make databases of our names.
+fn may_create(grant: &str) -> bool {
+    let Some((rights, on)) = grant.split_once(" ON ") else { return false };
+    let mut rights = rights.trim_start_matches("GRANT ").split(", ");
+    let everywhere = on.starts_with("*.*") || on.starts_with("`dbtest") || on.starts_with("`%`.*");
+    everywhere && rights.any(|right| ["ALL PRIVILEGES", "CREATE"].contains(&right))
+}
+
 impl Databases {
     async fn of(url: String, connect: Connect, first: Option<Box<dyn Session>>) -> Result<Self> {
         let parsed = Url::parse(&url)
@@ -83,10 +115,7 @@ impl Databases {
         let hub = Hub::new(Engine::MySql, url, connect, first);
         let rows = hub.query("ask the server what it is", "SELECT VERSION()").await?;
         let version = scalar(&rows).unwrap_or_default().to_owned();
-        let flavour = flavour(&version).map_err(|least| {
-            let engine = if version.contains("MariaDB") { "MariaDB" } else { "MySQL" };
-            Error::too_old(engine, &hub.shown(), &version, least)
-        })?;
+        let flavour = flavour(&version).map_err(|least| too_old(&hub, &version, least))?;
         Ok(Self { hub, url: parsed, version: format!("mysql {version}"), flavour })
     }
 
@@ -900,6 +929,24 @@ impl Attached for Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_grant_on_everything_or_on_our_names_lets_us_create() {
+        for grant in [
+            "GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost` WITH GRANT OPTION",
+            "GRANT SELECT, CREATE, DROP ON *.* TO `u`@`%`",
+            "GRANT ALL PRIVILEGES ON `dbtest\\_%`.* TO `u`@`%`",
+        ] {
+            assert!(may_create(grant), "{grant}");
+        }
+        for grant in [
+            "GRANT USAGE ON *.* TO `u`@`%`",
+            "GRANT ALL PRIVILEGES ON `app`.* TO `u`@`%`",
+            "GRANT `r` TO `u`",
+        ] {
+            assert!(!may_create(grant), "{grant}");
+        }
+    }
 
     #[test]
     fn a_connection_that_only_passes_by_is_not_killed() {

@@ -15,7 +15,7 @@ use crate::description::Description;
 use crate::error::{Error, Result};
 use crate::hub::{Hub, Lent, scalar};
 use crate::name::Name;
-use crate::server::Connect;
+use crate::server::{Connect, Finding};
 use crate::sql::literal;
 
 /// The first half of all our advisory locks; the second is the hash of a name.
@@ -542,6 +542,24 @@ pub(crate) async fn places(
     } else {
         Ok(Arc::new(Databases::new(hub, facts)?))
     }
+}
+
+/// Version and rights, and how many connections the server takes.
+pub(crate) async fn examine(hub: &Arc<Hub>) -> Result<(Vec<Finding>, u32)> {
+    let facts = Facts::ask(hub).await?;
+    let version = Finding::good("version", format!("Postgres {}", facts.number / 10_000));
+    let rights = if facts.may_create {
+        Finding::good("rights", "the user may create databases")
+    } else {
+        Finding::note(
+            "rights",
+            "the user may not create databases, which only the strategy \"schema\" does without",
+            "run ALTER ROLE … CREATEDB",
+        )
+    };
+    let rows = hub.query("ask for the connection limit", "SHOW max_connections").await?;
+    let limit = scalar(&rows).and_then(|limit| limit.parse().ok()).unwrap_or(0);
+    Ok((vec![version, rights], limit))
 }
 
 /// The places that are there already: databases, schemas, or both. Makes nothing.

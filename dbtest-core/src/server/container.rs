@@ -80,8 +80,16 @@ pub(super) async fn find(
     ))
 }
 
+#[cfg(not(feature = "containers"))]
+pub(super) async fn examine(image: &str) -> crate::error::Result<(String, bool)> {
+    Err(crate::error::Error::unavailable(
+        format!("container {image} was not tried: dbtest was built without the feature `containers`"),
+        "add the feature `containers`, or use another server",
+    ))
+}
+
 #[cfg(feature = "containers")]
-pub(super) use started::find;
+pub(super) use started::{examine, find};
 
 #[cfg(feature = "containers")]
 mod started {
@@ -150,6 +158,14 @@ mod started {
         let running = running.inspect_err(|error| entry.remember_failure(error));
         drop(lock);
         running
+    }
+
+    /// What the engine says it is, and whether it has the image.
+    pub(in super::super) async fn examine(image: &str) -> Result<(String, bool)> {
+        let docker = docker().await?;
+        let version = docker.version().await.ok().and_then(|it| it.version).unwrap_or_default();
+        let name = format!("the container engine {version}");
+        Ok((name.trim_end().to_owned(), docker.inspect_image(image).await.is_ok()))
     }
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]

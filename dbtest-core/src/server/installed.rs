@@ -15,6 +15,20 @@ pub(super) async fn find(_bin: Option<&Path>, _engine: Engine, _connect: &Connec
     ))
 }
 
+#[cfg(not(unix))]
+pub(super) async fn examine(_engine: Engine) -> Result<(String, String)> {
+    Err(crate::error::Error::unavailable(
+        "installed servers are reached through unix sockets, which this system lacks",
+        "use a container or a URL",
+    ))
+}
+
+/// The binary that would be started, and what it says of itself.
+#[cfg(unix)]
+pub(super) async fn examine(engine: Engine) -> Result<(String, String)> {
+    started::examine(engine).await
+}
+
 #[cfg(unix)]
 pub(super) async fn find(bin: Option<&Path>, engine: Engine, connect: &Connect) -> Result<Running> {
     started::find(bin, engine, connect).await
@@ -95,6 +109,15 @@ mod started {
         let running = running.inspect_err(|error| entry.remember_failure(error));
         drop(lock);
         running
+    }
+
+    pub(super) async fn examine(engine: Engine) -> Result<(String, String)> {
+        blocking(move || {
+            user_for(engine)?;
+            let binaries = Binaries::of(&server(None, engine)?, engine)?;
+            Ok((binaries.server.display().to_string(), binaries.version))
+        })
+        .await
     }
 
     async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

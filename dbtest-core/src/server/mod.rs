@@ -1,6 +1,7 @@
 //! Servers: found or started, once per machine.
 
 mod container;
+mod doctor;
 mod idle;
 mod installed;
 mod registry;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 pub use self::container::Container;
+pub use self::doctor::{Diagnosis, Finding, Health};
 use self::registry::Entry;
 use crate::backend::{BoxFuture, DbError, Session};
 use crate::config::{ServerChoice, config, image_for, url_for};
@@ -255,6 +257,13 @@ pub(crate) async fn present(engine: Engine, connect: &Connect) -> Vec<Result<Run
     {
         servers.push(at_url(variable, &url, engine, connect).await);
     }
+    servers.extend(started(engine, connect).await);
+    servers
+}
+
+/// Those that some process of this user started and that still answer.
+async fn started(engine: Engine, connect: &Connect) -> Vec<Result<Running>> {
+    let mut servers = Vec::new();
     let states = match registry::states() {
         Ok(states) => states,
         Err(error) => return vec![Err(error)],
