@@ -46,6 +46,21 @@ pub(crate) enum Command {
         /// A name that `status` shows; without it, the database that was kept last
         name: Option<String>,
     },
+    /// Start the server that a test would have, if it does not run yet
+    ///
+    /// Tests do that themselves. A server that dbtest started ends itself when no client has been connected for
+    /// DBTEST_IDLE seconds.
+    Up {
+        #[arg(value_enum)]
+        engine: EngineWord,
+    },
+    /// End the servers that dbtest started, with all that is on them, kept databases too
+    ///
+    /// One on which a living process holds something is refused, and so is one that dbtest did not start.
+    Down {
+        #[arg(value_enum)]
+        engine: EngineWord,
+    },
     /// Drop one kept database, or one template
     ///
     /// A template is built again by the next test that needs it. What a living process holds is refused.

@@ -36,6 +36,8 @@ async fn run(args: &args::Args) -> dbtest_sqlx::Result<Outcome> {
     match &args.command {
         Command::Doctor { engines } => Ok(doctor::run(engines, args.json).await),
         Command::Status => servers::status(args.json).await,
+        Command::Up { engine } => servers::up(*engine, args.json).await,
+        Command::Down { engine } => servers::down(*engine, args.json).await,
         Command::Url { name } => open::url(name, args.json).await,
         Command::Shell { name } => open::shell(name.as_deref()).await,
         Command::Drop { name } => remove::one(name, args.json).await,

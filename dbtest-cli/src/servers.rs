@@ -1,7 +1,9 @@
 //! The servers that there are, and what is on each.
 
 use dbtest_sqlx::{Inventory, Listed, Result, SqlxMySql, SqlxPostgres, SqlxSqlite};
+use serde_json::json;
 
+use crate::args::EngineWord;
 use crate::outcome::Outcome;
 use crate::show;
 
@@ -49,6 +51,44 @@ pub(crate) async fn find(wanted: impl Fn(&Listed) -> bool) -> Vec<(Inventory, Li
         }
     }
     found
+}
+
+/// `cargo dbtest up ENGINE`
+pub(crate) async fn up(engine: EngineWord, json: bool) -> Result<Outcome> {
+    let server = match engine {
+        EngineWord::Postgres => Inventory::up::<SqlxPostgres>().await?,
+        EngineWord::Mysql => Inventory::up::<SqlxMySql>().await?,
+        EngineWord::Sqlite => Inventory::up::<SqlxSqlite>().await?,
+    };
+    if json {
+        show::json(&show::server_json(&server));
+    } else {
+        print!("{}", show::heading(&server));
+    }
+    Ok(Outcome::Good)
+}
+
+/// `cargo dbtest down ENGINE`
+pub(crate) async fn down(engine: EngineWord, json: bool) -> Result<Outcome> {
+    let servers = match engine {
+        EngineWord::Postgres => Inventory::all::<SqlxPostgres>().await,
+        EngineWord::Mysql => Inventory::all::<SqlxMySql>().await,
+        EngineWord::Sqlite => Inventory::all::<SqlxSqlite>().await,
+    };
+    let mut ended = Vec::new();
+    for server in servers {
+        let server = server?;
+        let (what, value) = (show::heading(&server), show::server_json(&server));
+        server.down().await?;
+        if !json {
+            print!("ended {what}");
+        }
+        ended.push(value);
+    }
+    if json {
+        show::json(&json!({ "ended": ended }));
+    }
+    Ok(Outcome::Good)
 }
 
 /// `cargo dbtest status`

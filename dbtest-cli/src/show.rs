@@ -99,7 +99,8 @@ pub(crate) fn status(seen: &[Result<Seen, Error>]) -> String {
     text
 }
 
-fn heading(server: &Inventory) -> String {
+/// The server on one line.
+pub(crate) fn heading(server: &Inventory) -> String {
     format!("{} {} ({})\n", server.engine(), server.place(), server.origin())
 }
 

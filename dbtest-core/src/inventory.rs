@@ -9,7 +9,7 @@ use crate::backend::Backend;
 use crate::engine::{self, Engine, Found, Holder, PlaceForm, Places};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::Name;
-use crate::server::{self, Connect, Running};
+use crate::server::{self, Connect, Entry, Running, Server};
 use crate::{runtime, sweep};
 
 /// One server that is there, and what dbtest made on it. Looking starts no server and makes
@@ -19,6 +19,8 @@ pub struct Inventory {
     place: String,
     origin: String,
     started: bool,
+    /// Set where dbtest can end it.
+    entry: Option<Entry>,
     places: Vec<(PlaceForm, Arc<dyn Places>)>,
 }
 
@@ -93,7 +95,7 @@ impl Inventory {
             let mut all = Vec::new();
             for running in server::present(B::ENGINE, &connect).await {
                 all.push(match running {
-                    Ok(running) => Self::of(running, &connect).await,
+                    Ok(running) => Self::of(&running, &connect).await,
                     Err(error) => Err(error),
                 });
             }
@@ -102,7 +104,41 @@ impl Inventory {
         .await
     }
 
-    async fn of(running: Running, connect: &Connect) -> Result<Self> {
+    /// The server that a test would have, started if it has to be.
+    ///
+    /// # Errors
+    /// None can be had: which were tried, why each could not be had, and the next step.
+    pub async fn up<B: Backend>() -> Result<Self> {
+        runtime::run(Box::pin(async {
+            let connect: Connect = Arc::new(|url| Box::pin(async move { B::session(&url).await }));
+            let running = server::find(&Server::auto(), B::ENGINE, &connect).await?;
+            Self::of(&running, &connect).await
+        }))
+        .await
+    }
+
+    /// Ends the server, with all that is on it. The next test that needs it starts it again.
+    ///
+    /// # Errors
+    /// dbtest did not start it, or a living process holds something on it; or the system's own.
+    pub async fn down(self) -> Result<()> {
+        let Some(entry) = self.entry.clone() else {
+            return Err(Error::refused(
+                format!("dbtest did not start {} ({})", self.place, self.origin),
+                "end it as it was started",
+            ));
+        };
+        let list = self.list().await?;
+        if let Some(place) = list.iter().find(|place| place.held) {
+            return Err(held(&place.name));
+        }
+        // Our own sessions go first.
+        let Self { origin, places, .. } = self;
+        drop(places);
+        runtime::run(Box::pin(async move { server::end(&entry, &origin).await })).await
+    }
+
+    async fn of(running: &Running, connect: &Connect) -> Result<Self> {
         let (url, connect) = (running.url.clone(), Arc::clone(connect));
         let places = match running.engine {
             Engine::Postgres => {
@@ -119,8 +155,9 @@ impl Inventory {
         Ok(Self {
             engine: running.engine,
             place: crate::url::shown(&running.url),
-            origin: running.origin,
+            origin: running.origin.clone(),
             started: running.started,
+            entry: running.entry.clone(),
             places,
         })
     }

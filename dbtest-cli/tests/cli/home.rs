@@ -1,7 +1,7 @@
 //! A machine of its own for one test: a folder in which servers are started, and what runs there.
 
 use std::io::{BufRead, BufReader, Lines};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,14 @@ impl Home {
 
     pub(crate) fn folder(&self) -> &Path {
         self.0.path()
+    }
+
+    /// The folders of the servers that run.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = PathBuf> {
+        let folders = ["postgres", "mysql"].map(|engine| self.folder().join(format!("servers/run-{engine}")));
+        let entries = folders.map(|folder| std::fs::read_dir(folder).into_iter()).into_iter().flatten();
+        let entries = entries.flatten().flatten().filter(|entry| entry.file_name() != "initialised");
+        entries.map(|entry| entry.path())
     }
 
     /// The environment in which only this folder's servers are known. They are of the installed kind,
@@ -121,13 +129,7 @@ pub(crate) const READY: &str = "READY ";
 /// Ends this folder's servers, and waits until they have removed what they keep in it.
 impl Drop for Home {
     fn drop(&mut self) {
-        let servers = || {
-            let folders = ["postgres", "mysql"].map(|engine| format!("servers/run-{engine}"));
-            let entries = folders.map(|folder| std::fs::read_dir(self.folder().join(folder)).into_iter());
-            let entries = entries.into_iter().flatten().flatten().flatten();
-            entries.filter(|entry| entry.file_name() != "initialised").map(|entry| entry.path())
-        };
-        for folder in servers() {
+        for folder in self.servers() {
             for (file, signal) in [("data/postmaster.pid", "INT"), ("pid", "TERM")] {
                 let Ok(text) = std::fs::read_to_string(folder.join(file)) else { continue };
                 let process = text.lines().next().unwrap_or_default();
@@ -135,7 +137,7 @@ impl Drop for Home {
             }
         }
         let deadline = Instant::now() + Duration::from_secs(30);
-        while servers().count() > 0 && Instant::now() < deadline {
+        while self.servers().count() > 0 && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(50));
         }
     }

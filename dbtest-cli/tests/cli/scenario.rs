@@ -195,6 +195,9 @@ pub(crate) async fn run<B: Backend>(engine: &str) {
     assert_eq!(home.cli(&["clean", "--all", "--yes"]).code, 0);
     assert_eq!(names(&places(&home)), BTreeSet::from([leased.clone(), template.clone()]));
 
+    // A server with a living process on it is not ended.
+    assert_eq!(home.cli(&["down", engine]).code, 4);
+
     // Its holder is gone: free.
     holder.kill();
     let mut session = self::session::<B>(&maintenance).await;
@@ -203,4 +206,18 @@ pub(crate) async fn run<B: Backend>(engine: &str) {
         assert!(start.elapsed().as_secs() < 60, "{:#?}", places(&home));
     }
     assert_look_alikes::<B>(&home, &mut *session).await;
+
+    // Down, and up again: for SQLite there is nothing to end.
+    session.close().await;
+    let down = home.cli(&["down", engine]);
+    if B::ENGINE == Engine::Sqlite {
+        assert!(down.code == 4 && down.stderr.contains("did not start"), "{down:?}");
+        return;
+    }
+    assert_eq!(down.code, 0, "{down:?}");
+    assert_eq!(home.cli(&["status", "--json"]).json()["servers"], serde_json::json!([]));
+    assert_eq!(home.servers().count(), 0, "its folder is gone");
+    let up = home.cli(&["up", engine, "--json"]);
+    assert!(up.code == 0 && up.json()["engine"] == engine, "{up:?}");
+    assert_eq!(places(&home), [] as [Value; 0]);
 }

@@ -88,8 +88,16 @@ pub(super) async fn examine(image: &str) -> crate::error::Result<(String, bool)>
     ))
 }
 
+#[cfg(not(feature = "containers"))]
+pub(super) async fn end(id: &str) -> crate::error::Result<()> {
+    Err(crate::error::Error::unavailable(
+        format!("the container {id} was not ended: dbtest was built without the feature `containers`"),
+        "add the feature `containers`",
+    ))
+}
+
 #[cfg(feature = "containers")]
-pub(super) use started::{examine, find};
+pub(super) use started::{end, examine, find};
 
 #[cfg(feature = "containers")]
 mod started {
@@ -158,6 +166,17 @@ mod started {
         let running = running.inspect_err(|error| entry.remember_failure(error));
         drop(lock);
         running
+    }
+
+    /// Removes a container of ours. One that is none, whatever a state file says, stays.
+    pub(in super::super) async fn end(id: &str) -> Result<()> {
+        let docker = docker().await?;
+        let inspected = docker.inspect_container(id, None::<InspectContainerOptions>).await;
+        let labels = inspected.ok().and_then(|it| it.config).and_then(|config| config.labels);
+        if labels.is_some_and(|labels| labels.contains_key(LABEL)) {
+            remove(&docker, id).await;
+        }
+        Ok(())
     }
 
     /// What the engine says it is, and whether it has the image.

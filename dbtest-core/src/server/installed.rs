@@ -23,6 +23,17 @@ pub(super) async fn examine(_engine: Engine) -> Result<(String, String)> {
     ))
 }
 
+#[cfg(not(unix))]
+pub(super) async fn end(_entry: &super::Entry, _folder: std::path::PathBuf) -> Result<()> {
+    Ok(())
+}
+
+/// Ends the server that works on the folder, and removes the folder.
+#[cfg(unix)]
+pub(super) async fn end(entry: &super::Entry, folder: std::path::PathBuf) -> Result<()> {
+    started::end(entry, folder).await
+}
+
 /// The binary that would be started, and what it says of itself.
 #[cfg(unix)]
 pub(super) async fn examine(engine: Engine) -> Result<(String, String)> {
@@ -43,6 +54,7 @@ mod started {
     use std::os::unix::process::CommandExt;
     use std::path::{Path, PathBuf};
     use std::process::{Child, Command, Stdio};
+    use std::time::{Duration, Instant};
 
     use super::super::registry::{self, Entry, State};
     use super::super::{
@@ -79,6 +91,9 @@ mod started {
     /// room for its own end.
     const LONGEST_SOCKET: usize = 100;
 
+    /// How long a server that is told to end may take before it is killed.
+    const LAST: Duration = Duration::from_secs(10);
+
     /// How the names of data directories begin that are not whole.
     const HALF: &str = "half-";
 
@@ -109,6 +124,23 @@ mod started {
         let running = running.inspect_err(|error| entry.remember_failure(error));
         drop(lock);
         running
+    }
+
+    pub(super) async fn end(entry: &Entry, folder: PathBuf) -> Result<()> {
+        let entry = entry.clone();
+        blocking(move || {
+            for process in processes_of(&folder) {
+                // The script ends the server fast, and removes its folder and its socket's.
+                let _ = Command::new("kill").args(["-s", "TERM", &process]).stderr(Stdio::null()).status();
+            }
+            let deadline = Instant::now() + LAST;
+            while !processes_of(&folder).is_empty() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            discard(&entry, &folder);
+            Ok(())
+        })
+        .await
     }
 
     pub(super) async fn examine(engine: Engine) -> Result<(String, String)> {

@@ -16,7 +16,8 @@ use tokio::sync::OnceCell;
 
 pub use self::container::Container;
 pub use self::doctor::{Diagnosis, Finding, Health};
-use self::registry::Entry;
+pub(crate) use self::registry::Entry;
+use self::registry::State;
 use crate::backend::{BoxFuture, DbError, Session};
 use crate::config::{ServerChoice, config, image_for, url_for};
 use crate::engine::Engine;
@@ -124,6 +125,8 @@ pub(crate) struct Running {
     pub(crate) origin: String,
     /// dbtest started it, in this run or an earlier one.
     pub(crate) started: bool,
+    /// Where its state is written, where it was found by that.
+    pub(crate) entry: Option<Entry>,
     /// The session that proved that the server answers, until somebody takes it.
     session: Mutex<Option<Box<dyn Session>>>,
 }
@@ -136,7 +139,7 @@ impl Running {
         started: bool,
         session: Option<Box<dyn Session>>,
     ) -> Self {
-        Self { engine, url, origin, started, session: Mutex::new(session) }
+        Self { engine, url, origin, started, entry: None, session: Mutex::new(session) }
     }
 
     /// A maintenance session on [`url`](Self::url): the one that found the server, once, so that a
@@ -268,14 +271,20 @@ async fn started(engine: Engine, connect: &Connect) -> Vec<Result<Running>> {
         Ok(states) => states,
         Err(error) => return vec![Err(error)],
     };
-    for state in states.into_iter().filter(|state| crate::url::engine(&state.url) == Some(engine)) {
+    for (entry, state) in
+        states.into_iter().filter(|(_, state)| crate::url::engine(&state.url) == Some(engine))
+    {
         let origin = if state.origin.is_empty() { "started by dbtest".to_owned() } else { state.origin };
         let silent = || {
             let why = format!("no answer within {} seconds", PATIENCE.as_secs());
             Error::connect(&origin, engine, DbError::connection(None, why))
         };
         match tokio::time::timeout(PATIENCE, connect(state.url.clone())).await {
-            Ok(Ok(session)) => servers.push(Ok(Running::new(engine, state.url, origin, true, Some(session)))),
+            Ok(Ok(session)) => {
+                let mut running = Running::new(engine, state.url, origin, true, Some(session));
+                running.entry = Some(entry);
+                servers.push(Ok(running));
+            }
             Ok(Err(error)) if is_full(&error) => servers.push(Err(Error::connect(&origin, engine, error))),
             // It ended itself: a server that nobody uses does.
             Ok(Err(_)) => {}
@@ -283,6 +292,23 @@ async fn started(engine: Engine, connect: &Connect) -> Vec<Result<Running>> {
         }
     }
     servers
+}
+
+/// Ends a server that dbtest started. The next test that needs it starts it again.
+///
+/// # Errors
+/// The container engine's or the system's own.
+pub(crate) async fn end(entry: &Entry, what: &str) -> Result<()> {
+    // Nobody starts it while we end it.
+    let lock = entry.lock(what).await?;
+    let ended = match entry.read() {
+        Some(State { container: Some(id), .. }) => container::end(&id).await,
+        Some(State { folder: Some(folder), .. }) => installed::end(entry, folder).await,
+        _ => Ok(()),
+    };
+    entry.forget();
+    drop(lock);
+    ended
 }
 
 /// The server at a URL that a person set: checked, reached, and looked at for signs of

@@ -25,7 +25,7 @@ pub(crate) struct State {
 }
 
 /// What the state files of this user say, without making the folder where it is not.
-pub(crate) fn states() -> Result<Vec<State>> {
+pub(crate) fn states() -> Result<Vec<(Entry, State)>> {
     let folder = config()?.dir.join("servers");
     if !folder.is_dir() {
         return Ok(Vec::new());
@@ -33,9 +33,14 @@ pub(crate) fn states() -> Result<Vec<State>> {
     private(&folder)?;
     let entries = fs::read_dir(&folder)
         .map_err(|error| Error::system(format!("read the folder {}", folder.display()), error))?;
-    let files = entries.flatten().map(|entry| entry.path());
-    let files = files.filter(|path| path.extension().is_some_and(|end| end == "json"));
-    Ok(files.filter_map(|path| serde_json::from_slice(&fs::read(path).ok()?).ok()).collect())
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let entries = names.filter_map(|name| {
+        let key = name.strip_suffix(".json")?.to_owned();
+        let entry = Entry { folder: folder.clone(), key };
+        let state = entry.read()?;
+        Some((entry, state))
+    });
+    Ok(entries.collect())
 }
 
 /// The place of one kind of server: engine, image or binary, and all of its settings.
