@@ -181,6 +181,15 @@ impl Error {
         Self::caused(ErrorKind::Connect, what, next, error)
     }
 
+    /// A person dropped it while tests run.
+    pub(crate) fn template_gone(template: &str, place: &str) -> Self {
+        Self::new(
+            ErrorKind::Database,
+            format!("cannot copy the template {template} ({place}): it is gone"),
+            "run the test again, which builds it anew; clean a MySQL server when no test runs",
+        )
+    }
+
     pub(crate) fn too_old(engine: &str, place: &str, version: &str, least: &str) -> Self {
         Self::new(
             ErrorKind::Version,

@@ -630,7 +630,9 @@ impl Places for Databases {
         );
         let mut statements =
             column_of(self.hub.query("read the script of a template", &read).await?, 0).into_iter();
-        let create = statements.next().unwrap_or_else(|| format!("CREATE DATABASE {name}"));
+        let Some(create) = statements.next() else {
+            return Err(Error::template_gone(&template.to_string(), &self.hub.shown()));
+        };
         self.run("create a database", &create).await?;
         // A session of its own: a trigger's or view's statement needs the right current database.
         let mut session = self.hub.open(self.url(name)).await?;

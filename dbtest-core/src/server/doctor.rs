@@ -176,10 +176,8 @@ impl Diagnosis {
         self.folder(config)?;
         for running in super::started(self.engine, connect).await.into_iter().flatten() {
             if running.origin == server {
-                self.findings.push(Finding::good(
-                    "running",
-                    format!("it runs, at {}", crate::url::shown(&running.url)),
-                ));
+                self.findings
+                    .push(Finding::good("running", format!("it runs: {}", crate::url::shown(&running.url))));
                 self.server_itself(config, &running, connect).await;
             }
         }

@@ -306,7 +306,9 @@ pub(crate) async fn end(entry: &Entry, what: &str) -> Result<()> {
         Some(State { folder: Some(folder), .. }) => installed::end(entry, folder).await,
         _ => Ok(()),
     };
-    entry.forget();
+    if ended.is_ok() {
+        entry.forget();
+    }
     drop(lock);
     ended
 }
