@@ -14,6 +14,20 @@ use crate::{runtime, sweep};
 
 /// One server that is there, and what dbtest made on it. Looking starts no server and makes
 /// nothing, and every name that it shows is one that dbtest made.
+///
+/// ```
+/// use dbtest_core::{Backend, Inventory, Result};
+///
+/// /// The tests whose databases were kept.
+/// async fn failed<B: Backend>() -> Result<Vec<String>> {
+///     let mut tests = Vec::new();
+///     for server in Inventory::all::<B>().await {
+///         let places = server?.list().await?;
+///         tests.extend(places.into_iter().filter_map(|place| Some(place.kept?.test)));
+///     }
+///     Ok(tests)
+/// }
+/// ```
 pub struct Inventory {
     engine: Engine,
     place: String,

@@ -12,6 +12,17 @@ use crate::hub::Hub;
 use crate::runtime;
 
 /// What [`Server::auto`] would take for one engine, and what was found on the way.
+///
+/// ```
+/// use dbtest_core::{Backend, Diagnosis};
+///
+/// async fn tell<B: Backend>() {
+///     let diagnosis = Diagnosis::of::<B>().await;
+///     for finding in diagnosis.findings {
+///         println!("{}: {}", finding.about, finding.what);
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Diagnosis {
