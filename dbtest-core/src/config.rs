@@ -81,6 +81,17 @@ pub(crate) enum ServerChoice {
     Installed,
 }
 
+impl ServerChoice {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Url => "url",
+            Self::Container => "container",
+            Self::Installed => "installed",
+        }
+    }
+}
+
 type Variables = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Where settings stand: in the environment, and what it does not set in a `.env` file.

@@ -66,6 +66,11 @@ impl Error {
         &self.0.what
     }
 
+    /// What to do about it.
+    pub(crate) fn next(&self) -> &str {
+        &self.0.next
+    }
+
     /// An error with a sentence that says what failed on which database, and the next step.
     /// For strategies and backends of other crates.
     pub fn new(kind: ErrorKind, what: impl Into<String>, next: impl Into<String>) -> Self {
@@ -199,6 +204,15 @@ impl Error {
         };
         let what = format!("cannot connect to {engine} ({place}): {}", error.message);
         Self::caused(ErrorKind::Connect, what, next, error)
+    }
+
+    /// A person dropped it while tests run.
+    pub(crate) fn template_gone(template: &str, place: &str) -> Self {
+        Self::new(
+            ErrorKind::Database,
+            format!("cannot copy the template {template} ({place}): it is gone"),
+            "run the test again, which builds it anew; clean a MySQL server when no test runs",
+        )
     }
 
     pub(crate) fn too_old(engine: &str, place: &str, version: &str, least: &str) -> Self {

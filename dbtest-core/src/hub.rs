@@ -34,7 +34,7 @@ impl Hub {
     ) -> Arc<Self> {
         // By its name a session of ours is known, and not taken for somebody's.
         let own = if engine == Engine::Postgres && !url.contains("application_name=") {
-            crate::url::with_parameter(&url, "application_name", "dbtest")
+            crate::url::with_parameter(&url, "application_name", &application())
         } else {
             url.clone()
         };
@@ -149,6 +149,11 @@ impl Drop for Lent {
             }
         }
     }
+}
+
+/// What Postgres shows as the application of our sessions: by it a lease's holder is found.
+pub(crate) fn application() -> String {
+    format!("dbtest-{}", std::process::id())
 }
 
 /// The first column of the first row.

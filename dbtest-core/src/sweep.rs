@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::engine::{Found, Places};
+use crate::error::Result;
 use crate::name::Name;
 
 /// How many versions of one setup stay: this one, and the one of the other branch.
@@ -11,10 +12,29 @@ const VERSIONS: usize = 2;
 /// Drops what [`plan`] finds. An error is not the test's: what stays is swept next time.
 pub(crate) async fn abandoned(places: &dyn Places, found: &[Found], keep_max: usize) {
     for name in plan(found, places.copies(), places.drops_clones(), keep_max) {
-        let Ok(Some(hold)) = places.hold(&name.to_string(), false).await else { continue };
-        let _ = places.destroy(&name).await;
-        hold.release().await;
+        let _ = drop_free(places, &name).await;
     }
+}
+
+/// Drops the place under the lock on its name. `false` if somebody holds it.
+pub(crate) async fn drop_free(places: &dyn Places, name: &Name) -> Result<bool> {
+    let Some(hold) = places.hold(&name.to_string(), false).await? else { return Ok(false) };
+    let dropped = places.destroy(name).await;
+    hold.release().await;
+    dropped
+}
+
+/// What no living process holds: all of it that is not kept, and with `kept` that too.
+pub(crate) fn free(found: &[Found], kept: bool) -> Vec<Name> {
+    let free = found.iter().filter(|place| !place.held && !is_in_use(found, &place.name));
+    let wanted = free.filter(|place| kept || !(place.is_kept() || matches!(place.name, Name::Stable { .. })));
+    wanted.map(|place| place.name.clone()).collect()
+}
+
+/// Whether it is a template whose slots somebody holds: a MySQL slot is restored from it.
+pub(crate) fn is_in_use(found: &[Found], name: &Name) -> bool {
+    matches!(name, Name::Template { .. })
+        && found.iter().any(|place| place.held && place.name.fingerprint() == name.fingerprint())
 }
 
 /// What nobody needs. `copies` and `drops_clones` as in [`Places`].
@@ -190,6 +210,22 @@ mod tests {
             description.label = "another".into();
         }
         assert!(plan(&found, true, true, 5).is_empty());
+    }
+
+    #[test]
+    fn free_is_what_nobody_holds_and_nobody_kept() {
+        let mut found = [
+            described(A, "i", 1),
+            described(SLOT_A, "i", 1),
+            described(B, "i", 2),
+            described("dbtest_s_bbbbbbbbbbbb_0_000000000000", "i", 2),
+            kept("dbtest_s_cccccccccccc_0_000000000001", "t1", 1),
+            described("dbtest_stable_shop", "i", 2),
+        ];
+        found[1].held = true;
+        // The template of a slot that is held stays, too.
+        assert_eq!(names(free(&found, false)), [B, "dbtest_s_bbbbbbbbbbbb_0_000000000000"]);
+        assert_eq!(names(free(&found, true)).len(), 4);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::handshake::{self, Opening, Startup};
 use crate::message::{self, Report};
 use crate::runtime::{By, Look};
 use crate::sandbox;
-use crate::session::{self, Want};
+use crate::session::{self, DOUBT, Want};
 use crate::settings::Settings;
 use crate::shared::{Denied, Notification, Peer, Shared, Turn};
 use crate::special::Before;
@@ -25,10 +25,6 @@ use crate::wire::{Frame, Malformed, Stream, Wire, frame_length, take_frame};
 
 /// How much of a client's input is read ahead while its statement runs.
 const AHEAD: usize = 256 * 1024;
-
-/// So much of a result is held back while its statement may still turn out to write. It is time
-/// that the client waits; a statement that has read so much and then writes fails.
-const DOUBT: usize = 64 * 1024;
 
 /// So much of a result goes to the client in one piece, if it comes quickly.
 const PIECE: usize = 32 * 1024;
@@ -502,6 +498,11 @@ impl Client {
                     loop {
                         if let Poll::Ready(ready) = turn.poll(cx, &mut wire.output) {
                             return Poll::Ready(ready.map(|()| true));
+                        }
+                        // From here on the client has seen some of it.
+                        if turn.may_retry && wire.output.len() > DOUBT {
+                            turn.may_retry = false;
+                            continue;
                         }
                         // At the end nobody waits for a client that does not read.
                         *gone |= stopped && wire.output.len() > MOST_UNREAD;

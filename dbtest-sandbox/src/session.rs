@@ -15,6 +15,10 @@ use crate::wire::{Fields, frame_length};
 /// The savepoint that stands before what a client may have to take back.
 const SAVEPOINT: &str = "_dbtest";
 
+/// So much of a result is held back while its statement may still turn out to write. It is time
+/// that the client waits; a statement that has read so much and then writes fails.
+pub(crate) const DOUBT: usize = 64 * 1024;
+
 /// How much may wait for a client that does not read before the server has to wait too.
 const MOST_WAITING: usize = 256 * 1024;
 
@@ -373,7 +377,8 @@ impl Session {
             if self.replies.is_empty() && written.is_ready() {
                 return Poll::Ready(Ok(()));
             }
-            if client.len() > MOST_WAITING && !self.may_retry {
+            // Whoever polls takes some of it, or the doubt, and polls again.
+            if client.len() > if self.may_retry { DOUBT } else { MOST_WAITING } {
                 return Poll::Pending;
             }
             match self.upstream.wire.poll_read(cx)? {

@@ -161,10 +161,19 @@ pub(crate) const CLIENTS: &str = "sandbox-clients";
 /// The integration tests of the adapters, sqlx's first, and of the factories, which are on all of them.
 const ADAPTERS: [&str; 5] = ["it", "seaorm", "diesel", "diesel_async", "factory"];
 
-/// The arguments that select the tests of a server's legs.
-fn tests(server: &str) -> Vec<String> {
-    let adapters = if ALL_ADAPTERS.contains(&server) { &ADAPTERS[..] } else { &ADAPTERS[..1] };
-    adapters.iter().flat_map(|name| ["--test".to_owned(), (*name).to_owned()]).collect()
+/// The tests of `cargo dbtest`. They start servers of their own, from installed binaries.
+const CLI: &str = "cli";
+
+/// The arguments that select the tests of a server's leg.
+fn tests(server: &str, runner: Runner) -> Vec<String> {
+    let all = ALL_ADAPTERS.contains(&server) && (runner == Runner::CargoTest || server != ALL_ADAPTERS[2]);
+    let adapters = if all { &ADAPTERS[..] } else { &ADAPTERS[..1] };
+    let cli = runner == Runner::CargoTest && (server == "sqlite" || server.ends_with("-installed"));
+    adapters
+        .iter()
+        .chain(cli.then_some(&CLI))
+        .flat_map(|name| ["--test".to_owned(), (*name).to_owned()])
+        .collect()
 }
 
 /// Every leg that was asked for, in the order of the run. `urls` says for which engines the environment names
@@ -200,7 +209,7 @@ pub(crate) fn legs(members: &Members, urls: &[Engine], only: &[String]) -> Vec<L
         let env = environment(engine, server);
         let on = On { engine, server, runner: Runner::CargoTest };
         let filters = vec!["--".to_owned(), filter.clone()];
-        let command = [words("test --no-fail-fast"), ours(), tests(&name), filters];
+        let command = [words("test --no-fail-fast"), ours(), tests(&name, Runner::CargoTest), filters];
         legs.push(Leg {
             name: name.clone(),
             kind: Kind::Conformance(on),
@@ -216,7 +225,7 @@ pub(crate) fn legs(members: &Members, urls: &[Engine], only: &[String]) -> Vec<L
             ADAPTERS[0]
         );
         let filter = vec!["-E".to_owned(), filter];
-        let command = [words("nextest run"), ours(), tests(&name), show, filter].concat();
+        let command = [words("nextest run"), ours(), tests(&name, Runner::Nextest), show, filter].concat();
         let name = format!("{name}/nextest");
         legs.push(Leg { name, kind: Kind::Conformance(on), command, env });
     }
@@ -437,12 +446,17 @@ mod tests {
         );
         assert_eq!(named("examples").line(), "cargo test --no-fail-fast -p custom-backend -p todo-sqlx");
         assert_eq!(named("quickstart").line(), "cargo run -p quickstart");
-        for name in ["mariadb:11.8", "mariadb:11.8/nextest"] {
-            assert!(
-                named(name).line().contains("--test it --test seaorm --test diesel --test diesel_async"),
-                "{name}"
-            );
+        let line = "--test it --test seaorm --test diesel --test diesel_async";
+        for (name, all) in [
+            ("mariadb:11.8", true),
+            ("mariadb:11.8/nextest", false),
+            ("postgres:18/nextest", true),
+            ("postgres:15", false),
+        ] {
+            assert_eq!(named(name).line().contains(line), all, "{name}");
         }
+        assert!(named("mysql-installed").line().contains(" --test it --test cli "));
+        assert!(!named("mysql:9.7").line().contains(" --test cli "));
         let nextest = named("mysql:9.7/nextest").line();
         assert!(nextest.contains("DBTEST_MYSQL_IMAGE=mysql:9.7 "), "{nextest}");
         let filter = " -E 'test(mysql::) and (binary(it) or not test(/^conformance::.*::(rollback|template|schema)::/))'";

@@ -5,6 +5,7 @@ pub(crate) mod postgres;
 pub(crate) mod postgres_schema;
 pub(crate) mod sqlite;
 
+use std::collections::HashMap;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -115,6 +116,9 @@ pub(crate) trait Places: Send + Sync + fmt::Debug {
     /// All places of ours on this server.
     async fn survey(&self) -> Result<Vec<Found>>;
 
+    /// How large each place is, and who holds it, as far as that can be known.
+    async fn details(&self) -> Result<HashMap<Name, Details>>;
+
     /// Takes the lock on a name: against making, sweeping and dropping it twice. Without
     /// `wait`, `None` if somebody has it.
     async fn hold(&self, name: &str, wait: bool) -> Result<Option<Box<dyn Hold>>>;
@@ -170,6 +174,44 @@ pub(crate) struct Found {
     pub(crate) description: Option<Description>,
     /// Somebody alive holds its lease, its name or its protection.
     pub(crate) held: bool,
+}
+
+impl Found {
+    pub(crate) fn is_kept(&self) -> bool {
+        self.description.as_ref().is_some_and(|description| description.kept.is_some())
+    }
+}
+
+/// What a place is on its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PlaceForm {
+    /// A database of its own.
+    Database,
+    /// A schema in a database that it shares.
+    Schema,
+    /// A file (SQLite).
+    File,
+}
+
+/// What a person wants to know of a place beyond what a survey finds.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Details {
+    /// In bytes.
+    pub(crate) size: Option<u64>,
+    pub(crate) holder: Option<Holder>,
+}
+
+/// Who holds a place, as far as the server or the system tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Holder {
+    /// The test process, on the machine that it runs on.
+    pub process: Option<u32>,
+    /// The server's own number of the connection.
+    pub connection: Option<u64>,
+    /// What the connection says of itself: its application on Postgres, its user and host on MySQL.
+    pub application: Option<String>,
 }
 
 /// A lock that ends with its process, however that ends.

@@ -1,6 +1,7 @@
 //! MySQL and MariaDB: databases as places. Nothing clones one, so a template is read once into a
 //! script of DDL and copies of its rows, and clones are recycled: DDL costs too much for a test.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,13 +9,13 @@ use std::time::{Duration, Instant};
 use ::url::Url;
 use async_trait::async_trait;
 
-use super::{Attached, Engine, Found, Hold, Places, Sandboxing, Settle, Settled};
+use super::{Attached, Details, Engine, Found, Hold, Holder, Places, Sandboxing, Settle, Settled};
 use crate::backend::{Check, DbError, Rows, Sandbox, Session};
 use crate::description::Description;
 use crate::error::{Error, Result};
 use crate::hub::{Hub, Lent, scalar};
 use crate::name::Name;
-use crate::server::Connect;
+use crate::server::{Connect, Finding};
 
 /// Our own database: what is written on places, the scripts of templates, their baselines.
 const META: &str = "dbtest_meta";
@@ -61,29 +62,77 @@ pub(crate) async fn places(
     connect: Connect,
     first: Option<Box<dyn Session>>,
 ) -> Result<Arc<dyn Places>> {
-    let parsed =
-        Url::parse(&url).map_err(|error| Error::malformed_url("the server's URL", Engine::MySql, error))?;
-    let hub = Hub::new(Engine::MySql, url, connect, first);
-    // No limit of the user's own is a 0.
-    let facts = "SELECT VERSION(), \
-        CAST(LEAST(@@max_connections, COALESCE(NULLIF(@@max_user_connections, 0), @@max_connections)) AS CHAR)";
-    let rows = hub.query("ask the server what it is", facts).await?;
-    let connections = rows.first().and_then(|row| row.get(1)?.as_deref()?.parse().ok());
-    let version = scalar(&rows).unwrap_or_default().to_owned();
-    let flavour = flavour(&version).map_err(|least| {
-        let engine = if version.contains("MariaDB") { "MariaDB" } else { "MySQL" };
-        Error::too_old(engine, &hub.shown(), &version, least)
-    })?;
-    let places = Databases { hub, url: parsed, version: format!("mysql {version}"), flavour, connections };
+    let places = Databases::of(url, connect, first).await?;
     places.found_meta().await?;
     Ok(Arc::new(places))
 }
 
+/// The places that are there already, if any ever were. Makes nothing.
+pub(crate) async fn existing(
+    url: String,
+    connect: Connect,
+    first: Option<Box<dyn Session>>,
+) -> Result<Option<Arc<dyn Places>>> {
+    let places = Databases::of(url, connect, first).await?;
+    Ok(if places.has_meta().await? { Some(Arc::new(places)) } else { None })
+}
+
+/// Version and rights, and how many connections the server takes.
+pub(crate) async fn examine(hub: &Arc<Hub>) -> Result<(Vec<Finding>, u32)> {
+    let rows = hub.query("ask the server what it is", "SELECT VERSION(), @@max_connections").await?;
+    let version = scalar(&rows).unwrap_or_default().to_owned();
+    flavour(&version).map_err(|least| too_old(hub, &version, least))?;
+    let limit = rows.first().and_then(|row| row.get(1)?.as_deref()?.parse().ok()).unwrap_or(0);
+    let grants = column_of(hub.query("ask for the user's rights", "SHOW GRANTS").await?, 0);
+    let rights = if grants.iter().any(|grant| may_create(grant)) {
+        Finding::good("rights", "the user may create databases")
+    } else {
+        Finding::note(
+            "rights",
+            "no grant that SHOW GRANTS lists lets the user create databases; a role may",
+            "run GRANT ALL ON `dbtest\\_%`.* TO the user",
+        )
+    };
+    Ok((vec![Finding::good("version", version), rights], limit))
+}
+
+fn too_old(hub: &Hub, version: &str, least: &str) -> Error {
+    let engine = if version.contains("MariaDB") { "MariaDB" } else { "MySQL" };
+    Error::too_old(engine, &hub.shown(), version, least)
+}
+
+/// Whether a line of SHOW GRANTS lets the user make databases of our names.
+fn may_create(grant: &str) -> bool {
+    let Some((rights, on)) = grant.split_once(" ON ") else { return false };
+    let mut rights = rights.trim_start_matches("GRANT ").split(", ");
+    let everywhere = on.starts_with("*.*") || on.starts_with("`dbtest") || on.starts_with("`%`.*");
+    everywhere && rights.any(|right| ["ALL PRIVILEGES", "CREATE"].contains(&right))
+}
+
 impl Databases {
+    async fn of(url: String, connect: Connect, first: Option<Box<dyn Session>>) -> Result<Self> {
+        let parsed = Url::parse(&url)
+            .map_err(|error| Error::malformed_url("the server's URL", Engine::MySql, error))?;
+        let hub = Hub::new(Engine::MySql, url, connect, first);
+        // No limit of the user's own is a 0.
+        let facts = "SELECT VERSION(), \
+            CAST(LEAST(@@max_connections, COALESCE(NULLIF(@@max_user_connections, 0), @@max_connections)) AS CHAR)";
+        let rows = hub.query("ask the server what it is", facts).await?;
+        let connections = rows.first().and_then(|row| row.get(1)?.as_deref()?.parse().ok());
+        let version = scalar(&rows).unwrap_or_default().to_owned();
+        let flavour = flavour(&version).map_err(|least| too_old(&hub, &version, least))?;
+        Ok(Self { hub, url: parsed, version: format!("mysql {version}"), flavour, connections })
+    }
+
+    /// Whether our own database is there.
+    async fn has_meta(&self) -> Result<bool> {
+        let there = format!("SELECT 1 FROM {META}.place LIMIT 0; SELECT 1 FROM {META}.tab LIMIT 0");
+        Ok(self.hub.session().await?.try_query(&there).await.is_ok())
+    }
+
     /// Makes our own database where it is not there yet.
     async fn found_meta(&self) -> Result<()> {
-        let there = format!("SELECT 1 FROM {META}.place LIMIT 0; SELECT 1 FROM {META}.tab LIMIT 0");
-        if self.hub.session().await?.try_query(&there).await.is_ok() {
+        if self.has_meta().await? {
             return Ok(());
         }
         let hold = self.hold(META, true).await?;
@@ -355,7 +404,7 @@ fn others_sql(name: &Name) -> String {
 /// databases, and shows each in turn as that connection's own. To kill it then would be to kill
 /// another test; so a connection that is at work must stay where it is seen for a while.
 #[derive(Debug, Default)]
-struct Others(std::collections::HashMap<u64, u32>);
+struct Others(HashMap<u64, u32>);
 
 impl Others {
     /// Polls, a millisecond apart, until a connection at work is believed to belong here.
@@ -495,7 +544,7 @@ impl Places for Databases {
         );
         let rows = self.hub.query("list the test databases", &sql).await?;
         let cell = |row: &Vec<Option<String>>, at: usize| row.get(at).cloned().flatten().unwrap_or_default();
-        let notes: std::collections::HashMap<String, String> = rows
+        let notes: HashMap<String, String> = rows
             .iter()
             .filter(|row| cell(row, 0) == "note")
             .map(|row| (cell(row, 1), cell(row, 2)))
@@ -509,6 +558,27 @@ impl Places for Databases {
                 Some(Found { name, description, held: cell(row, 2) == "1" })
             })
             .collect())
+    }
+
+    async fn details(&self) -> Result<HashMap<Name, Details>> {
+        let sql = "SELECT s.SCHEMA_NAME, t.size, p.ID, CONCAT(p.USER, '@', p.HOST) \
+             FROM (SELECT SCHEMA_NAME, COALESCE(IS_USED_LOCK(SCHEMA_NAME), \
+               IS_USED_LOCK(CONCAT('hold:', SCHEMA_NAME))) AS holder \
+               FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE 'dbtest\\_%') s \
+             LEFT JOIN (SELECT TABLE_SCHEMA, SUM(DATA_LENGTH + INDEX_LENGTH) AS size \
+               FROM information_schema.TABLES WHERE TABLE_SCHEMA LIKE 'dbtest\\_%' GROUP BY TABLE_SCHEMA) t \
+               ON t.TABLE_SCHEMA = s.SCHEMA_NAME \
+             LEFT JOIN information_schema.PROCESSLIST p ON p.ID = s.holder";
+        let rows = self.hub.query("measure the test databases", sql).await?;
+        let details = rows.into_iter().filter_map(|row| {
+            let cell = |at: usize| row.get(at).cloned().flatten();
+            let connection = cell(2).and_then(|id| id.parse().ok());
+            let holder =
+                connection.is_some().then(|| Holder { process: None, connection, application: cell(3) });
+            let size = cell(1).and_then(|size| size.parse().ok());
+            Some((Name::parse(&cell(0)?)?, Details { size, holder }))
+        });
+        Ok(details.collect())
     }
 
     async fn hold(&self, name: &str, wait: bool) -> Result<Option<Box<dyn Hold>>> {
@@ -573,7 +643,9 @@ impl Places for Databases {
         );
         let mut statements =
             column_of(self.hub.query("read the script of a template", &read).await?, 0).into_iter();
-        let create = statements.next().unwrap_or_else(|| format!("CREATE DATABASE {name}"));
+        let Some(create) = statements.next() else {
+            return Err(Error::template_gone(&template.to_string(), &self.hub.shown()));
+        };
         self.run("create a database", &create).await?;
         // A session of its own: a trigger's or view's statement needs the right current database.
         let mut session = self.hub.open(self.url(name)).await?;
@@ -872,6 +944,24 @@ impl Attached for Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_grant_on_everything_or_on_our_names_lets_us_create() {
+        for grant in [
+            "GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost` WITH GRANT OPTION",
+            "GRANT SELECT, CREATE, DROP ON *.* TO `u`@`%`",
+            "GRANT ALL PRIVILEGES ON `dbtest\\_%`.* TO `u`@`%`",
+        ] {
+            assert!(may_create(grant), "{grant}");
+        }
+        for grant in [
+            "GRANT USAGE ON *.* TO `u`@`%`",
+            "GRANT ALL PRIVILEGES ON `app`.* TO `u`@`%`",
+            "GRANT `r` TO `u`",
+        ] {
+            assert!(!may_create(grant), "{grant}");
+        }
+    }
 
     #[test]
     fn a_connection_that_only_passes_by_is_not_killed() {

@@ -1,5 +1,6 @@
 //! Postgres: databases as places, cloned with `CREATE DATABASE … TEMPLATE`.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,13 +8,14 @@ use std::time::{Duration, Instant};
 use ::url::Url;
 use async_trait::async_trait;
 
-use super::{Attached, Engine, Found, Hold, Places, Sandboxing, Settle, Settled};
+use super::postgres_schema::Schemas;
+use super::{Attached, Details, Engine, Found, Hold, Holder, PlaceForm, Places, Sandboxing, Settle, Settled};
 use crate::backend::{DbError, Session};
 use crate::description::Description;
 use crate::error::{Error, Result};
 use crate::hub::{Hub, Lent, scalar};
 use crate::name::Name;
-use crate::server::Connect;
+use crate::server::{Connect, Finding};
 use crate::sql::literal;
 
 /// The first half of all our advisory locks; the second is the hash of a name.
@@ -130,12 +132,46 @@ impl Databases {
 /// which is a lock inside the database, or by its name, which is one in the maintenance database.
 fn survey_sql() -> String {
     format!(
-        "WITH held AS (SELECT database, classid, objid FROM pg_locks WHERE locktype = 'advisory' \
-           AND granted AND classid = {LOCK}::bigint::oid AND objsubid = 2) \
-         SELECT d.datname, shobj_description(d.oid, 'pg_database'), (EXISTS (SELECT FROM held h \
+        "{} SELECT d.datname, shobj_description(d.oid, 'pg_database'), (EXISTS (SELECT FROM held h \
            WHERE h.database = d.oid OR h.objid = (hashtext(d.datname)::bigint & 4294967295)::oid))::int \
-         FROM pg_database d WHERE d.datname LIKE 'dbtest\\_%'"
+         FROM pg_database d WHERE d.datname LIKE 'dbtest\\_%'",
+        held_sql()
     )
+}
+
+/// All locks of ours.
+pub(super) fn held_sql() -> String {
+    format!(
+        "WITH held AS (SELECT database, objid, pid FROM pg_locks WHERE locktype = 'advisory' \
+           AND granted AND classid = {LOCK}::bigint::oid AND objsubid = 2)"
+    )
+}
+
+/// The size of each database of ours, where the user may know it, and who holds it.
+fn details_sql() -> String {
+    format!(
+        "{} SELECT d.datname, CASE WHEN has_database_privilege(d.oid, 'CONNECT') \
+           THEN pg_database_size(d.oid) END, a.pid, a.application_name \
+         FROM pg_database d LEFT JOIN LATERAL (SELECT h.pid FROM held h WHERE h.database = d.oid \
+           OR h.objid = (hashtext(d.datname)::bigint & 4294967295)::oid ORDER BY h.database <> d.oid LIMIT 1) h ON true \
+         LEFT JOIN pg_stat_activity a ON a.pid = h.pid WHERE d.datname LIKE 'dbtest\\_%'",
+        held_sql()
+    )
+}
+
+/// Reads name, size, server process and application.
+pub(super) fn details(rows: crate::backend::Rows) -> HashMap<Name, Details> {
+    rows.into_iter()
+        .filter_map(|row| {
+            let cell = |at: usize| row.get(at).cloned().flatten();
+            let size = cell(1).and_then(|size| size.parse().ok());
+            let connection = cell(2).and_then(|pid| pid.parse().ok());
+            let application = cell(3).filter(|name| !name.is_empty());
+            let process = application.as_deref().and_then(|name| name.strip_prefix("dbtest-")?.parse().ok());
+            let holder = connection.is_some().then_some(Holder { process, connection, application });
+            Some((Name::parse(&cell(0)?)?, Details { size, holder }))
+        })
+        .collect()
 }
 
 /// A call of an advisory lock function for a name.
@@ -198,6 +234,10 @@ impl Places for Databases {
 
     async fn survey(&self) -> Result<Vec<Found>> {
         Ok(found(self.hub.query("list the test databases", &survey_sql()).await?))
+    }
+
+    async fn details(&self) -> Result<HashMap<Name, Details>> {
+        Ok(details(self.hub.query("measure the test databases", &details_sql()).await?))
     }
 
     async fn hold(&self, name: &str, wait: bool) -> Result<Option<Box<dyn Hold>>> {
@@ -415,7 +455,9 @@ pub(super) async fn attach(
     // One session keeps the role for good: changing it throws cached plans away.
     let replica = if superuser { "SET session_replication_role = replica; " } else { "" };
     let sql = format!(
-        "SET synchronous_commit = off; SET row_security = off; SET lock_timeout = '20s'; {replica}SELECT {}::int",
+        "SET application_name = '{}'; SET synchronous_commit = off; SET row_security = off; \
+         SET lock_timeout = '20s'; {replica}SELECT {}::int",
+        crate::hub::application(),
         lock_call("pg_try_advisory_lock", lock)
     );
     match session.query(&sql).await {
@@ -523,6 +565,43 @@ pub(crate) async fn places(
     } else {
         Ok(Arc::new(Databases::new(hub, facts)?))
     }
+}
+
+/// Version and rights, and how many connections the server takes.
+pub(crate) async fn examine(hub: &Arc<Hub>) -> Result<(Vec<Finding>, u32)> {
+    let facts = Facts::ask(hub).await?;
+    let version = Finding::good("version", format!("Postgres {}", facts.number / 10_000));
+    let rights = if facts.may_create {
+        Finding::good("rights", "the user may create databases")
+    } else {
+        Finding::note(
+            "rights",
+            "the user may not create databases, which only the strategy \"schema\" does without",
+            "run ALTER ROLE … CREATEDB",
+        )
+    };
+    let rows = hub.query("ask for the connection limit", "SHOW max_connections").await?;
+    let limit = scalar(&rows).and_then(|limit| limit.parse().ok()).unwrap_or(0);
+    Ok((vec![version, rights], limit))
+}
+
+/// The places that are there already: databases, schemas, or both. Makes nothing.
+pub(crate) async fn existing(
+    url: String,
+    connect: Connect,
+    first: Option<Box<dyn Session>>,
+) -> Result<Vec<(PlaceForm, Arc<dyn Places>)>> {
+    let hub = Hub::new(Engine::Postgres, url, Arc::clone(&connect), first);
+    let facts = Facts::ask(&hub).await?;
+    let mut places: Vec<(PlaceForm, Arc<dyn Places>)> = Vec::new();
+    if let Some(schemas) = Schemas::existing(Arc::clone(&hub), facts.clone(), connect).await? {
+        places.push((PlaceForm::Schema, Arc::new(schemas)));
+    }
+    // Who may make no database has none to drop.
+    if facts.may_create {
+        places.push((PlaceForm::Database, Arc::new(Databases::new(hub, facts)?)));
+    }
+    Ok(places)
 }
 
 #[cfg(test)]

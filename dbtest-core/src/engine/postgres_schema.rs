@@ -1,13 +1,14 @@
 //! Postgres: schemas as places, for users who may not create databases. They stand in a database
 //! of our own where the user may create one, else in the URL's; each is filled by the setup.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use ::url::Url;
 use async_trait::async_trait;
 
 use super::postgres::{self, Facts, SLOT_SQL, slot_sql};
-use super::{Attached, Engine, Found, Hold, Places, Sandboxing};
+use super::{Attached, Details, Engine, Found, Hold, Places, Sandboxing};
 use crate::backend::DbError;
 use crate::description::Description;
 use crate::error::{Error, Result};
@@ -34,8 +35,7 @@ pub(crate) struct Schemas {
 impl Schemas {
     /// `hub` is on the URL's own database.
     pub(crate) async fn new(hub: Arc<Hub>, facts: Facts, connect: Connect) -> Result<Self> {
-        let mut url = Url::parse(&hub.url)
-            .map_err(|error| Error::malformed_url("the server's URL", Engine::Postgres, error))?;
+        let mut url = parsed(&hub)?;
         let mut home = hub;
         if facts.may_create {
             let hold = postgres::hold(&home, HOME, true).await?;
@@ -58,6 +58,22 @@ impl Schemas {
         }
         let version = facts.version();
         Ok(Self { hub: home, url, facts, version })
+    }
+
+    /// The same, if there are any. Makes nothing.
+    pub(crate) async fn existing(hub: Arc<Hub>, facts: Facts, connect: Connect) -> Result<Option<Self>> {
+        let mut url = parsed(&hub)?;
+        let mut home = hub;
+        if facts.may_create {
+            let exists = format!("SELECT FROM pg_database WHERE datname = '{HOME}'");
+            if home.query("look for the schemas' database", &exists).await?.is_empty() {
+                return Ok(None);
+            }
+            url.set_path(&format!("/{HOME}"));
+            home = Hub::new(Engine::Postgres, url.to_string(), connect, None);
+        }
+        let version = format!("postgres {}", facts.number / 10_000);
+        Ok(Some(Self { hub: home, url, facts, version }))
     }
 
     /// The schema beside a slot's that holds what its reset needs.
@@ -118,6 +134,20 @@ impl Places for Schemas {
             postgres::LOCK
         );
         Ok(postgres::found(self.hub.query("list the test schemas", &sql).await?))
+    }
+
+    async fn details(&self) -> Result<HashMap<Name, Details>> {
+        let sql = format!(
+            "{} SELECT n.nspname, (SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c \
+               WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'm', 'S')), a.pid, a.application_name \
+             FROM pg_namespace n LEFT JOIN LATERAL (SELECT h.pid FROM held h \
+               WHERE h.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+               AND h.objid IN ((hashtext(n.nspname)::bigint & 4294967295)::oid, \
+                               (hashtext('lease:' || n.nspname)::bigint & 4294967295)::oid) LIMIT 1) h ON true \
+             LEFT JOIN pg_stat_activity a ON a.pid = h.pid WHERE n.nspname LIKE 'dbtest\\_s\\_%'",
+            postgres::held_sql()
+        );
+        Ok(postgres::details(self.hub.query("measure the test schemas", &sql).await?))
     }
 
     async fn hold(&self, name: &str, wait: bool) -> Result<Option<Box<dyn Hold>>> {
@@ -221,6 +251,10 @@ impl Places for Schemas {
     fn explain(&self, error: &DbError) -> (String, &'static str) {
         postgres::explain(error)
     }
+}
+
+fn parsed(hub: &Hub) -> Result<Url> {
+    Url::parse(&hub.url).map_err(|error| Error::malformed_url("the server's URL", Engine::Postgres, error))
 }
 
 /// The lock of a slot's lease. Its name's own lock is for making and dropping it.

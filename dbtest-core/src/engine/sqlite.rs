@@ -1,6 +1,6 @@
 //! SQLite: files in a folder as places. A clone is a copy of the file; a lease is a file lock.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use super::{Attached, Engine, Found, Hold, Places, Sandboxing, Settle, Settled};
+use super::{Attached, Details, Engine, Found, Hold, Holder, Places, Sandboxing, Settle, Settled};
 use crate::backend::{Check, DbError, Sandbox, Session};
 use crate::description::Description;
 use crate::error::{Error, Result};
@@ -101,6 +101,26 @@ fn is_locked(path: &Path) -> bool {
     }
 }
 
+/// The process that holds a lock on the file, as Linux lists all locks.
+#[cfg(unix)]
+fn lock_holder(locks: &str, file: &std::fs::Metadata) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+    let dev = file.dev();
+    let (major, minor) = ((dev >> 8) & 0xfff, (dev & 0xff) | ((dev >> 12) & 0xf_ff00));
+    let file = format!("{major:02x}:{minor:02x}:{}", file.ino());
+    locks.lines().find_map(|line| {
+        // "7: FLOCK ADVISORY WRITE 4242 00:1a:77 0 EOF"; one that waits has "->" after its number.
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let holds = words.get(1) == Some(&"FLOCK") && words.get(5) == Some(&file.as_str());
+        words.get(4)?.parse().ok().filter(|process| holds && *process > 0)
+    })
+}
+
+#[cfg(not(unix))]
+fn lock_holder(_locks: &str, _file: &std::fs::Metadata) -> Option<u32> {
+    None
+}
+
 /// Runs file system work where it can't hold up anybody else.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
@@ -147,6 +167,22 @@ impl Places for Files {
             found.push(Found { name, description, held });
         }
         Ok(found)
+    }
+
+    async fn details(&self) -> Result<HashMap<Name, Details>> {
+        let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+        let details = |found: Found| {
+            let size = ["db", "db-wal"]
+                .iter()
+                .filter_map(|end| Some(std::fs::metadata(self.path(&found.name, end)).ok()?.len()))
+                .reduce(|all, size| all + size);
+            let process = ["lease", "hold"]
+                .iter()
+                .find_map(|end| lock_holder(&locks, &std::fs::metadata(self.path(&found.name, end)).ok()?));
+            let holder = process.map(|process| Holder { process: Some(process), ..Holder::default() });
+            (found.name, Details { size, holder })
+        };
+        Ok(self.survey().await?.into_iter().map(details).collect())
     }
 
     async fn hold(&self, name: &str, wait: bool) -> Result<Option<Box<dyn Hold>>> {

@@ -80,8 +80,24 @@ pub(super) async fn find(
     ))
 }
 
+#[cfg(not(feature = "containers"))]
+pub(super) async fn examine(image: &str) -> crate::error::Result<(String, bool)> {
+    Err(crate::error::Error::unavailable(
+        format!("container {image} was not tried: dbtest was built without the feature `containers`"),
+        "add the feature `containers`, or use another server",
+    ))
+}
+
+#[cfg(not(feature = "containers"))]
+pub(super) async fn end(id: &str) -> crate::error::Result<()> {
+    Err(crate::error::Error::unavailable(
+        format!("the container {id} was not ended: dbtest was built without the feature `containers`"),
+        "add the feature `containers`",
+    ))
+}
+
 #[cfg(feature = "containers")]
-pub(super) use started::find;
+pub(super) use started::{end, examine, find};
 
 #[cfg(feature = "containers")]
 mod started {
@@ -150,6 +166,25 @@ mod started {
         let running = running.inspect_err(|error| entry.remember_failure(error));
         drop(lock);
         running
+    }
+
+    /// Removes a container of ours. One that is none, whatever a state file says, stays.
+    pub(in super::super) async fn end(id: &str) -> Result<()> {
+        let docker = docker().await?;
+        let inspected = docker.inspect_container(id, None::<InspectContainerOptions>).await;
+        let labels = inspected.ok().and_then(|it| it.config).and_then(|config| config.labels);
+        if labels.is_some_and(|labels| labels.contains_key(LABEL)) {
+            remove(&docker, id).await;
+        }
+        Ok(())
+    }
+
+    /// What the engine says it is, and whether it has the image.
+    pub(in super::super) async fn examine(image: &str) -> Result<(String, bool)> {
+        let docker = docker().await?;
+        let version = docker.version().await.ok().and_then(|it| it.version).unwrap_or_default();
+        let name = format!("the container engine {version}");
+        Ok((name.trim_end().to_owned(), docker.inspect_image(image).await.is_ok()))
     }
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -388,7 +423,12 @@ mod started {
                 .await
                 .map_err(|error| error.to_string())?;
         }
-        let state = State { url: url.clone(), container: Some(id.to_owned()), folder: None };
+        let state = State {
+            url: url.clone(),
+            container: Some(id.to_owned()),
+            folder: None,
+            origin: container.origin(),
+        };
         entry.write(&state).map_err(|error| error.to_string())?;
         Ok(Running::new(flavour.engine(), url, container.origin(), true, Some(session)))
     }

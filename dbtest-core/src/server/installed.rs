@@ -15,6 +15,31 @@ pub(super) async fn find(_bin: Option<&Path>, _engine: Engine, _connect: &Connec
     ))
 }
 
+#[cfg(not(unix))]
+pub(super) async fn examine(_engine: Engine) -> Result<(String, String)> {
+    Err(crate::error::Error::unavailable(
+        "installed servers are reached through unix sockets, which this system lacks",
+        "use a container or a URL",
+    ))
+}
+
+#[cfg(not(unix))]
+pub(super) async fn end(_entry: &super::Entry, _folder: std::path::PathBuf) -> Result<()> {
+    Ok(())
+}
+
+/// Ends the server that works on the folder, and removes the folder.
+#[cfg(unix)]
+pub(super) async fn end(entry: &super::Entry, folder: std::path::PathBuf) -> Result<()> {
+    started::end(entry, folder).await
+}
+
+/// The binary that would be started, and what it says of itself.
+#[cfg(unix)]
+pub(super) async fn examine(engine: Engine) -> Result<(String, String)> {
+    started::examine(engine).await
+}
+
 #[cfg(unix)]
 pub(super) async fn find(bin: Option<&Path>, engine: Engine, connect: &Connect) -> Result<Running> {
     started::find(bin, engine, connect).await
@@ -29,6 +54,7 @@ mod started {
     use std::os::unix::process::CommandExt;
     use std::path::{Path, PathBuf};
     use std::process::{Child, Command, Stdio};
+    use std::time::{Duration, Instant};
 
     use super::super::registry::{self, Entry, State};
     use super::super::{
@@ -65,6 +91,9 @@ mod started {
     /// room for its own end.
     const LONGEST_SOCKET: usize = 100;
 
+    /// How long a server that is told to end may take before it is killed.
+    const LAST: Duration = Duration::from_secs(10);
+
     /// How the names of data directories begin that are not whole.
     const HALF: &str = "half-";
 
@@ -95,6 +124,32 @@ mod started {
         let running = running.inspect_err(|error| entry.remember_failure(error));
         drop(lock);
         running
+    }
+
+    pub(super) async fn end(entry: &Entry, folder: PathBuf) -> Result<()> {
+        let entry = entry.clone();
+        blocking(move || {
+            for process in processes_of(&folder) {
+                // The script ends the server fast, and removes its folder and its socket's.
+                let _ = Command::new("kill").args(["-s", "TERM", &process]).stderr(Stdio::null()).status();
+            }
+            let deadline = Instant::now() + LAST;
+            while !processes_of(&folder).is_empty() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            discard(&entry, &folder);
+            Ok(())
+        })
+        .await
+    }
+
+    pub(super) async fn examine(engine: Engine) -> Result<(String, String)> {
+        blocking(move || {
+            user_for(engine)?;
+            let binaries = Binaries::of(&server(None, engine)?, engine)?;
+            Ok((binaries.server.display().to_string(), binaries.version))
+        })
+        .await
     }
 
     async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
@@ -424,7 +479,12 @@ mod started {
         .await?;
         let Launched { mut child, folder, url } = launched;
         // Known from here on, so that a run that is killed now leaves nothing unfound.
-        let state = State { url: url.clone(), container: None, folder: Some(folder.clone()) };
+        let state = State {
+            url: url.clone(),
+            container: None,
+            folder: Some(folder.clone()),
+            origin: origin.to_owned(),
+        };
         let outcome = match entry.write(&state) {
             Err(error) => Err(error),
             Ok(()) => {

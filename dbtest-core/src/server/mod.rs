@@ -2,6 +2,7 @@
 
 pub(crate) mod budget;
 mod container;
+mod doctor;
 mod idle;
 mod installed;
 mod registry;
@@ -15,7 +16,9 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 pub use self::container::Container;
-use self::registry::Entry;
+pub use self::doctor::{Diagnosis, Finding, Health};
+pub(crate) use self::registry::Entry;
+use self::registry::State;
 use crate::backend::{BoxFuture, DbError, Session};
 use crate::config::{ServerChoice, config, image_for, url_for};
 use crate::engine::Engine;
@@ -124,6 +127,8 @@ pub(crate) struct Running {
     pub(crate) origin: String,
     /// dbtest started it, in this run or an earlier one.
     pub(crate) started: bool,
+    /// Where its state is written, where it was found by that.
+    pub(crate) entry: Option<Entry>,
     /// The session that proved that the server answers, until somebody takes it.
     session: Mutex<Option<Box<dyn Session>>>,
 }
@@ -136,7 +141,7 @@ impl Running {
         started: bool,
         session: Option<Box<dyn Session>>,
     ) -> Self {
-        Self { engine, url, origin, started, session: Mutex::new(session) }
+        Self { engine, url, origin, started, entry: None, session: Mutex::new(session) }
     }
 
     /// A maintenance session on [`url`](Self::url): the one that found the server, once, so that a
@@ -234,6 +239,82 @@ async fn auto(engine: Engine, connect: &Connect) -> Result<Running> {
         }
     }
     Err(Error::no_server(engine, &tried))
+}
+
+/// The servers that are there, without starting one: the one that the environment names, and those
+/// that some process of this user started and that still answer. For SQLite, its folder.
+///
+/// # Errors
+/// Of each: it is named but can't be used, or is there but lets nobody in.
+pub(crate) async fn present(engine: Engine, connect: &Connect) -> Vec<Result<Running>> {
+    let config = match config() {
+        Ok(config) => config,
+        Err(error) => return vec![Err(error)],
+    };
+    if engine == Engine::Sqlite {
+        // Looking makes no folder.
+        let there = config.dir.join("sqlite").is_dir();
+        return there.then(|| sqlite(&Server::auto())).into_iter().collect();
+    }
+    let mut servers = Vec::new();
+    if matches!(config.server, ServerChoice::Auto | ServerChoice::Url) {
+        match url_for(engine) {
+            Ok(Some((variable, url))) => servers.push(at_url(&variable, &url, engine, connect).await),
+            Ok(None) => {}
+            Err(error) => return vec![Err(error)],
+        }
+    }
+    servers.extend(started(engine, connect).await);
+    servers
+}
+
+/// Those that some process of this user started and that still answer.
+async fn started(engine: Engine, connect: &Connect) -> Vec<Result<Running>> {
+    let mut servers = Vec::new();
+    let states = match registry::states() {
+        Ok(states) => states,
+        Err(error) => return vec![Err(error)],
+    };
+    for (entry, state) in
+        states.into_iter().filter(|(_, state)| crate::url::engine(&state.url) == Some(engine))
+    {
+        let origin = if state.origin.is_empty() { "started by dbtest".to_owned() } else { state.origin };
+        let silent = || {
+            let why = format!("no answer within {} seconds", PATIENCE.as_secs());
+            Error::connect(&origin, engine, DbError::connection(None, why))
+        };
+        match tokio::time::timeout(PATIENCE, connect(state.url.clone())).await {
+            Ok(Ok(session)) => {
+                let mut running = Running::new(engine, state.url, origin, true, Some(session));
+                running.entry = Some(entry);
+                servers.push(Ok(running));
+            }
+            Ok(Err(error)) if is_full(&error) => servers.push(Err(Error::connect(&origin, engine, error))),
+            // It ended itself: a server that nobody uses does.
+            Ok(Err(_)) => {}
+            Err(_) => servers.push(Err(silent())),
+        }
+    }
+    servers
+}
+
+/// Ends a server that dbtest started. The next test that needs it starts it again.
+///
+/// # Errors
+/// The container engine's or the system's own.
+pub(crate) async fn end(entry: &Entry, what: &str) -> Result<()> {
+    // Nobody starts it while we end it.
+    let lock = entry.lock(what).await?;
+    let ended = match entry.read() {
+        Some(State { container: Some(id), .. }) => container::end(&id).await,
+        Some(State { folder: Some(folder), .. }) => installed::end(entry, folder).await,
+        _ => Ok(()),
+    };
+    if ended.is_ok() {
+        entry.forget();
+    }
+    drop(lock);
+    ended
 }
 
 /// The server at a URL that a person set: checked, reached, and looked at for signs of

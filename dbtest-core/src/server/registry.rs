@@ -19,6 +19,28 @@ pub(crate) struct State {
     pub(crate) container: Option<String>,
     /// The folder of an installed server: data, socket, log.
     pub(crate) folder: Option<PathBuf>,
+    /// Where it came from, in words. Empty in the files of older versions.
+    #[serde(default)]
+    pub(crate) origin: String,
+}
+
+/// What the state files of this user say, without making the folder where it is not.
+pub(crate) fn states() -> Result<Vec<(Entry, State)>> {
+    let folder = config()?.dir.join("servers");
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    private(&folder)?;
+    let entries = fs::read_dir(&folder)
+        .map_err(|error| Error::system(format!("read the folder {}", folder.display()), error))?;
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let entries = names.filter_map(|name| {
+        let key = name.strip_suffix(".json")?.to_owned();
+        let entry = Entry { folder: folder.clone(), key };
+        let state = entry.read()?;
+        Some((entry, state))
+    });
+    Ok(entries.collect())
 }
 
 /// The place of one kind of server: engine, image or binary, and all of its settings.
@@ -205,7 +227,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let entry = Entry { folder: folder.path().to_owned(), key: "k".to_owned() };
         assert!(entry.read().is_none());
-        let state = State { url: "postgres://h".to_owned(), container: None, folder: None };
+        let state =
+            State { url: "postgres://h".to_owned(), container: None, folder: None, origin: String::new() };
         entry.write(&state).expect("written");
         assert_eq!(entry.read().expect("a state").url, state.url);
         #[cfg(unix)]
