@@ -187,7 +187,10 @@ where
     let only_number = C::ID.is_some_and(|id| read == [id]);
     if DB::RETURNING && !(DB::COUNTS && only_number) {
         insert.push(format!(" RETURNING {}", names::<DB, C>(read)));
-        let back = insert.build().fetch_all(connection).await?;
+        let back = match rows.len() {
+            1 => vec![insert.build().fetch_one(connection).await?],
+            _ => insert.build().fetch_all(connection).await?,
+        };
         return take::<DB, C>(rows, read, &back);
     }
     let result = insert.build().execute(&mut *connection).await?;

@@ -332,8 +332,18 @@ impl Database {
 }
 
 fn seed(file: &LitStr) -> TokenStream {
-    let text = quote_spanned!(file.span()=> ::core::include_str!(#file));
-    quote!(.seed_sql(#file, #text))
+    let (method, content) = match std::path::Path::new(&file.value()).extension().and_then(|end| end.to_str())
+    {
+        // As bytes: what is not UTF-8 is then an error of its line.
+        Some("csv") => {
+            (quote!(seed_csv), quote_spanned!(file.span()=> ::core::include_bytes!(#file).as_slice()))
+        }
+        Some("json") => {
+            (quote!(seed_json), quote_spanned!(file.span()=> ::core::include_bytes!(#file).as_slice()))
+        }
+        _ => (quote!(seed_sql), quote_spanned!(file.span()=> ::core::include_str!(#file))),
+    };
+    quote!(.#method(#file, #content))
 }
 
 /// The path with its errors shown at `span`. `$crate` is found by its own span and keeps it.

@@ -42,6 +42,12 @@ macro_rules! on {
                 sqlx::query("DELETE FROM book").execute(&db).await.expect("deleted");
             }
 
+            #[dbtest_sqlx::test(fixture = tables, seeds("seeds/book.csv", "seeds/author.json"))]
+            async fn the_attribute_takes_files_of_rows(db: $pool) {
+                let books = "SELECT title FROM book JOIN author ON author.id = author_id WHERE name = 'Frank'";
+                assert_eq!(list(&db, books).await, ["Dune"]);
+            }
+
             #[dbtest_sqlx::test(fixture = library)]
             async fn the_rows_are_the_baseline_of_every_test(db: $pool) {
                 assert_eq!(list(&db, "SELECT name FROM author ORDER BY id").await, ["Ursula", "back\\slash"]);
