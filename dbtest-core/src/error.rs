@@ -309,16 +309,19 @@ impl Error {
         connections: u32,
         holders: &[(String, u32)],
     ) -> Self {
-        let mut held = String::new();
-        for (at, (holder, count)) in holders.iter().enumerate() {
-            held.push_str(if at == 0 { " " } else { ", " });
-            held.push_str(&format!("{count} by {holder}"));
+        const SHOWN: usize = 8;
+        let mut held: Vec<String> =
+            holders.iter().take(SHOWN).map(|(holder, count)| format!("{count} by {holder}")).collect();
+        if holders.len() > SHOWN {
+            let others: u32 = holders[SHOWN..].iter().map(|(_, count)| count).sum();
+            held.push(format!("{others} by {} others", holders.len() - SHOWN));
         }
+        let held = held.join(", ");
         Self::new(
             ErrorKind::Connect,
             format!(
                 "{test} waited in vain for {missing} connections to {server}: all tests together may have \
-                 {connections}, and they are held:{held}"
+                 {connections}, and they are held: {held}"
             ),
             "raise the server's max_connections, or lower DBTEST_MAX_CONNECTIONS (the pools' size), or run fewer \
              tests at once; DBTEST_CONNECTIONS says how many connections all tests may have",

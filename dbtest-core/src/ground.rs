@@ -2,7 +2,7 @@
 //! idle, and why the setup failed, if it did.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use tokio::sync::OnceCell;
 
@@ -38,6 +38,18 @@ pub(crate) struct Ground {
     pub(crate) idle: Mutex<Vec<Claim>>,
 }
 
+/// All grounds of this process.
+static GROUNDS: Mutex<Vec<Weak<Ground>>> = Mutex::new(Vec::new());
+
+/// What is idle in this process, of every setup, is no longer.
+pub(crate) fn take_all_idle() -> Vec<Claim> {
+    let grounds = GROUNDS.lock().unwrap_or_else(PoisonError::into_inner);
+    let idle = |ground: Arc<Ground>| {
+        std::mem::take(&mut *ground.idle.lock().unwrap_or_else(PoisonError::into_inner))
+    };
+    grounds.iter().filter_map(Weak::upgrade).flat_map(idle).collect()
+}
+
 /// What a setup goes by.
 #[derive(Debug)]
 pub(crate) struct Names {
@@ -71,7 +83,7 @@ impl Ground {
         fill: Fill,
         base: Option<Arc<Self>>,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        let made = Arc::new(Self {
             places,
             fingerprint,
             label,
@@ -84,7 +96,9 @@ impl Ground {
             failed: OnceLock::new(),
             swept: OnceCell::new(),
             idle: Mutex::new(Vec::new()),
-        })
+        });
+        GROUNDS.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&made));
+        made
     }
 
     pub(crate) fn describe(&self) -> Description {

@@ -142,10 +142,13 @@ impl Claim {
                 self.exact = self.restart_identity;
                 self.share.shrink();
                 let ground = Arc::clone(&self.ground);
-                if ground.budget.as_ref().is_some_and(|budget| budget.is_wanted()) {
-                    self.let_go().await;
-                } else {
-                    ground.put_idle(self);
+                let wanted = ground.budget.as_ref().is_some_and(|budget| budget.is_wanted());
+                ground.put_idle(self);
+                if wanted {
+                    // Another test, of whatever process, waits for the connections of what is idle here.
+                    for claim in crate::ground::take_all_idle() {
+                        claim.let_go().await;
+                    }
                 }
                 Ok(())
             }
@@ -303,7 +306,7 @@ impl Ground {
     async fn share(&self, wanted: Wanted, test: &str) -> Result<Share> {
         let Some(budget) = &self.budget else { return Ok(Share::default()) };
         let let_go = async || {
-            while let Some(claim) = self.take_idle() {
+            for claim in crate::ground::take_all_idle() {
                 claim.let_go().await;
             }
             self.places.rest().await;

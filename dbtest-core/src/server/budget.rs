@@ -20,6 +20,9 @@ const TOKEN: u32 = 2;
 /// two on the maintenance database.
 const OWN: usize = 2;
 
+/// How many of them an idle place keeps.
+const IDLE: usize = 1;
+
 /// How long a test waits for its share before that is an error.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -220,9 +223,9 @@ impl Budget {
 }
 
 impl Share {
-    /// Gives back what is not dbtest's own: the place is idle.
+    /// Gives back all but what an idle place has: its reset session, and the sandbox's.
     pub(crate) fn shrink(&mut self) {
-        self.tokens.truncate(OWN);
+        self.tokens.truncate(IDLE);
     }
 }
 
@@ -269,7 +272,7 @@ mod tests {
         first.shrink();
         let second = share(&other, 10, "second").await.expect("a share");
         assert!(!one.grow(&mut first, 10, "first").expect("files"), "there is no room");
-        assert_eq!(first.tokens.len(), OWN);
+        assert_eq!(first.tokens.len(), IDLE);
         drop(second);
         assert!(one.grow(&mut first, 10, "first").expect("files"));
     }
