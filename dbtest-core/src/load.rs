@@ -171,12 +171,12 @@ fn columns(engine: Engine, table: &str) -> String {
     match engine {
         Engine::Postgres => format!(
             "SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = \
-             to_regclass({}) AND attnum > 0 AND NOT attisdropped",
+             to_regclass({}) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
             sql::literal(&quoted(engine, table))
         ),
         Engine::MySql => format!(
             "SELECT column_name, column_type FROM information_schema.columns WHERE table_schema = database() \
-             AND table_name = {}",
+             AND table_name = {} ORDER BY ordinal_position",
             sql::literal(table)
         ),
         Engine::Sqlite => format!("SELECT name, type FROM pragma_table_info({})", sql::literal(table)),

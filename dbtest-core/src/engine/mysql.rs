@@ -167,7 +167,15 @@ impl Databases {
         let deadline = Instant::now() + PATIENCE;
         let mut others = Others::default();
         loop {
-            let rows = lent.query("list the connections of a database", &others_sql(name)).await?;
+            let rows = match lent.try_query(&others_sql(name)).await {
+                Err(error) if error.is(UNREADABLE) && Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    continue;
+                }
+                rows => rows.map_err(|error| {
+                    Error::database("list the connections of a database", &self.hub.shown(), error)
+                })?,
+            };
             if rows.is_empty() {
                 return Ok(());
             }
@@ -389,6 +397,10 @@ fn quoted(name: &str) -> String {
 fn column_of(rows: Rows, column: usize) -> Vec<String> {
     rows.into_iter().filter_map(|row| row.into_iter().nth(column).flatten()).collect()
 }
+
+/// "Cannot convert string": while anybody on the server runs a statement with bytes that are no
+/// text, MySQL cannot list what runs. It is over in a moment.
+const UNREADABLE: &str = "3854";
 
 fn others_sql(name: &Name) -> String {
     format!(
@@ -833,7 +845,13 @@ impl Slot {
         let deadline = Instant::now() + PATIENCE;
         let mut others = Others::default();
         loop {
-            let rows = self.session.query(&others_sql(&self.name)).await?;
+            let rows = match self.session.query(&others_sql(&self.name)).await {
+                Err(error) if error.is(UNREADABLE) && Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    continue;
+                }
+                rows => rows?,
+            };
             if rows.is_empty() {
                 return Ok(());
             }
