@@ -40,6 +40,12 @@ pub(super) trait Driver: PoolableConnection + Sized + Send + 'static {
         std::future::ready(Ok(()))
     }
 
+    /// Whether the error says that the server closed the connection. An abandoned statement's answer
+    /// is another error, of whatever kind.
+    fn is_closed(_error: &diesel::result::Error) -> bool {
+        false
+    }
+
     /// The first row of a query: only SQLite's sandbox has a check that looks at rows.
     fn first_row(&mut self, _sql: &str) -> impl Future<Output = QueryResult<Option<String>>> + Send {
         std::future::ready(Err(diesel::result::Error::NotFound))

@@ -43,6 +43,11 @@ impl Driver for AsyncMysqlConnection {
         if answer == asked { Ok(()) } else { Err(Error::BrokenTransactionManager) }
     }
 
+    fn is_closed(error: &Error) -> bool {
+        // diesel-async keeps only mysql_async's text.
+        matches!(error, Error::DatabaseError(_, info) if info.message().starts_with("Input/output error"))
+    }
+
     fn db_error(error: &Error) -> DbError {
         let message = error.to_string();
         let code = [

@@ -223,8 +223,7 @@ fn manager<C: Driver>(place: &Place, url: String, first: C) -> Manager<C> {
             let place = Arc::clone(&checked);
             Box::pin(async move {
                 sandbox::settle(connection).await.inspect_err(|error| {
-                    // Out of step is what a cancelled statement leaves; all else is not the test's way to end.
-                    if !matches!(error, diesel::result::Error::BrokenTransactionManager) {
+                    if C::is_closed(error) {
                         place.lose(C::db_error(error));
                     }
                 })
