@@ -588,7 +588,10 @@ impl Client {
                     if woken.as_mut().poll(cx).is_ready() {
                         return Poll::Ready(Ok(false));
                     }
-                    if !turn.copy_in && look.finds(cx, || turn.upstream.wire.look()).is_some() {
+                    if turn.copy_in {
+                        // It is the client's turn to send, and it may wait for what is held back.
+                        look.give_up();
+                    } else if look.finds(cx, || turn.upstream.wire.look()).is_some() {
                         continue;
                     }
                     if !look.looks() && !*gone && !turn.may_retry && wire.output.len() < PIECE {

@@ -127,7 +127,8 @@ impl Look {
         false
     }
 
-    fn give_up(&mut self) {
+    /// Looks no more.
+    pub(crate) fn give_up(&mut self) {
         if self.until.is_some() && !self.given_up {
             LOOKING.set(LOOKING.get() - 1);
         }
