@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import logging
 import sys
 import threading
 import uuid
@@ -9,6 +10,9 @@ import uuid
 import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
+
+# It warns of an aborted pipeline, or not, by when the answers come.
+logging.getLogger("psycopg").setLevel(logging.CRITICAL)
 
 URL = sys.argv[2]
 
