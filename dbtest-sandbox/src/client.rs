@@ -511,11 +511,7 @@ impl Client {
                                 wire.output.clear();
                                 continue;
                             }
-                        } else if wire.output.len() > DOUBT
-                            || !(turn.may_retry || look.looks() && wire.output.len() < PIECE)
-                        {
-                            // From here on the client has seen some of it.
-                            turn.may_retry = false;
+                        } else if !(turn.may_retry || look.looks() && wire.output.len() < PIECE) {
                             let before = wire.output.len();
                             if let Poll::Ready(Err(_)) = wire.poll_write(cx) {
                                 *gone = true;

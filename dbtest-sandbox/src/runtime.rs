@@ -2,7 +2,7 @@
 //!
 //! A query through a sandbox passes this thread twice. Waking a thread costs more than all that
 //! is done here, so for some microseconds after each message the thread looks for the next one
-//! itself instead of sleeping, as long as nobody else wants the processor.
+//! itself instead of sleeping, as long as that finds something.
 
 use std::cell::Cell;
 use std::future::Future;
