@@ -131,31 +131,48 @@ impl Ground {
 
     async fn find_or_build(self: &Arc<Self>, test: &str) -> Result<Template> {
         let name = Name::template(&self.fingerprint);
-        let whole = |found: Vec<Found>| {
-            found.into_iter().find(|place| place.name == name).and_then(|place| place.description)
-        };
-        if let Some(description) = whole(self.places.survey().await?) {
-            self.places.protect(&name).await?;
+        loop {
+            let found = self.whole(&name).await?;
+            let is_new = found.is_none();
+            let description = match found {
+                Some(description) => description,
+                None => self.build_once(&name, test).await?,
+            };
+            // Another process may have swept it since: it has newer versions of the same setup.
+            if !self.places.protect(&name).await? {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            if is_new {
+                // The new version may have made an old one superfluous.
+                let found = self.places.survey().await?;
+                sweep::abandoned(&*self.places, &found, self.config.keep_max).await;
+            }
             return Ok(Template { name, description });
         }
+    }
+
+    /// What is written on the template, if it is there and whole.
+    async fn whole(&self, name: &Name) -> Result<Option<Description>> {
+        let found = self.places.survey().await?;
+        Ok(found.into_iter().find(|place| place.name == *name).and_then(|place| place.description))
+    }
+
+    /// Builds the template, unless another process does that at this moment.
+    async fn build_once(self: &Arc<Self>, name: &Name, test: &str) -> Result<Description> {
         let waiting = format!("waiting for another process that builds the template of {}", self.label);
         let hold = progress::while_waiting(&waiting, self.places.hold(&name.to_string(), true)).await?;
-        let built = match whole(self.places.survey().await?) {
+        let built = match self.whole(name).await? {
             Some(description) => Ok(description),
             None => {
                 let what = format!("building the template of {} ({})", self.label, self.places.shown());
-                progress::while_waiting(&what, self.build(&name, test)).await
+                progress::while_waiting(&what, self.build(name, test)).await
             }
         };
         if let Some(hold) = hold {
             hold.release().await;
         }
-        let description = built?;
-        self.places.protect(&name).await?;
-        // The new version may have made an old one superfluous.
-        let found = self.places.survey().await?;
-        sweep::abandoned(&*self.places, &found, self.config.keep_max).await;
-        Ok(Template { name, description })
+        built
     }
 
     /// A database that stays as the setup left it: made anew if the setup is another than the one it

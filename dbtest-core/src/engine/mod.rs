@@ -123,8 +123,9 @@ pub(crate) trait Places: Send + Sync + fmt::Debug {
     /// `wait`, `None` if somebody has it.
     async fn hold(&self, name: &str, wait: bool) -> Result<Option<Box<dyn Hold>>>;
 
-    /// Protects a template from being swept until this process ends.
-    async fn protect(&self, name: &Name) -> Result<()>;
+    /// Protects a template from being swept until this process ends. `false` if it was swept since
+    /// it was seen.
+    async fn protect(&self, name: &Name) -> Result<bool>;
 
     /// Makes an empty place.
     async fn create(&self, name: &Name) -> Result<()>;

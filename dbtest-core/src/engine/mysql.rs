@@ -166,20 +166,10 @@ impl Databases {
         let mut lent = self.hub.session().await?;
         let deadline = Instant::now() + PATIENCE;
         let mut others = Others::default();
-        loop {
-            let rows = match lent.try_query(&others_sql(name)).await {
-                Err(error) if error.is(UNREADABLE) && Instant::now() < deadline => {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                    continue;
-                }
-                rows => rows.map_err(|error| {
-                    Error::database("list the connections of a database", &self.hub.shown(), error)
-                })?,
-            };
-            if rows.is_empty() {
-                return Ok(());
-            }
-            for id in others.overstaying(&rows) {
+        while let Some(kill) = others.told(lent.try_query(&others_sql(name)).await).map_err(|error| {
+            Error::database("list the connections of a database", &self.hub.shown(), error)
+        })? {
+            for id in kill {
                 // It may have ended by itself since.
                 let _ = lent.try_query(&format!("KILL {id}")).await;
             }
@@ -188,6 +178,7 @@ impl Databases {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        Ok(())
     }
 
     /// The statements that make a copy of the template in the current database.
@@ -404,8 +395,8 @@ const UNREADABLE: &str = "3854";
 
 fn others_sql(name: &Name) -> String {
     format!(
-        "SELECT ID, COMMAND = 'Sleep', COALESCE(INFO LIKE '%information\\_schema%', 0) \
-         FROM information_schema.PROCESSLIST WHERE DB = {} AND ID <> CONNECTION_ID()",
+        "SELECT ID, COMMAND = 'Sleep', COALESCE(INFO LIKE '%information\\_schema%', 0), DB IS NULL \
+         FROM information_schema.PROCESSLIST WHERE (DB = {} OR COMMAND = 'Busy') AND ID <> CONNECTION_ID()",
         literal(&name.to_string())
     )
 }
@@ -414,7 +405,9 @@ fn others_sql(name: &Name) -> String {
 ///
 /// While MariaDB answers a query of information_schema it walks through the views of all
 /// databases, and shows each in turn as that connection's own. To kill it then would be to kill
-/// another test; so a connection that is at work must stay where it is seen for a while.
+/// another test; so a connection that is at work must stay where it is seen for a while. And one
+/// whose lock it does not get at once it shows as `Busy`, without a database: it may be anybody's,
+/// so it is not killed, and nothing is quiet before it is known where it is.
 #[derive(Debug, Default)]
 struct Others(HashMap<u64, u32>);
 
@@ -424,6 +417,16 @@ impl Others {
     /// The same for one whose statement names information_schema.
     const SEEN_IN_CATALOGUE: u32 = 1_000;
 
+    /// What an answer to [`others_sql`] tells: `None`, nobody else is there; else whom to kill
+    /// before the next poll.
+    fn told(&mut self, answer: Result<Rows, DbError>) -> Result<Option<Vec<u64>>, DbError> {
+        match answer {
+            Err(error) if error.is(UNREADABLE) => Ok(Some(Vec::new())),
+            Ok(rows) if rows.is_empty() => Ok(None),
+            rows => Ok(Some(self.overstaying(&rows?))),
+        }
+    }
+
     /// Which to kill, after `rows` of [`others_sql`].
     fn overstaying(&mut self, rows: &Rows) -> Vec<u64> {
         let mut seen = std::collections::HashMap::new();
@@ -431,7 +434,12 @@ impl Others {
         for row in rows {
             let cell = |at: usize| row.get(at).and_then(|cell| cell.as_deref());
             let Some(id) = cell(0).and_then(|id| id.parse().ok()) else { continue };
-            let times = self.0.get(&id).copied().unwrap_or(0) + 1;
+            let before = self.0.get(&id).copied().unwrap_or(0);
+            if cell(3) == Some("1") {
+                seen.insert(id, before);
+                continue;
+            }
+            let times = before + 1;
             let enough = if cell(2) == Some("1") { Self::SEEN_IN_CATALOGUE } else { Self::SEEN };
             if cell(1) == Some("1") || times >= enough {
                 kill.push(id);
@@ -597,9 +605,9 @@ impl Places for Databases {
         lock(&self.hub, &format!("hold:{name}"), wait).await
     }
 
-    async fn protect(&self, _name: &Name) -> Result<()> {
+    async fn protect(&self, _name: &Name) -> Result<bool> {
         // Named locks are never shared here. A template is protected by its leased slots.
-        Ok(())
+        Ok(true)
     }
 
     async fn create(&self, name: &Name) -> Result<()> {
@@ -844,18 +852,8 @@ impl Slot {
     async fn quiet(&mut self) -> Result<(), DbError> {
         let deadline = Instant::now() + PATIENCE;
         let mut others = Others::default();
-        loop {
-            let rows = match self.session.query(&others_sql(&self.name)).await {
-                Err(error) if error.is(UNREADABLE) && Instant::now() < deadline => {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                    continue;
-                }
-                rows => rows?,
-            };
-            if rows.is_empty() {
-                return Ok(());
-            }
-            for id in others.overstaying(&rows) {
+        while let Some(kill) = others.told(self.session.query(&others_sql(&self.name)).await)? {
+            for id in kill {
                 let _ = self.session.execute(&format!("KILL {id}")).await;
             }
             if Instant::now() > deadline {
@@ -863,6 +861,7 @@ impl Slot {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        Ok(())
     }
 
     /// Tables whose content differs from the template's.
@@ -983,9 +982,9 @@ mod tests {
 
     #[test]
     fn a_connection_that_only_passes_by_is_not_killed() {
-        let row = |id: &str, idle: &str, catalogue: &str| {
-            [id, idle, catalogue].into_iter().map(|cell| Some(cell.to_owned())).collect::<Vec<_>>()
-        };
+        let cells =
+            |cells: [&str; 4]| cells.into_iter().map(|cell| Some(cell.to_owned())).collect::<Vec<_>>();
+        let row = |id, idle, catalogue| cells([id, idle, catalogue, "0"]);
         let mut others = Others::default();
         assert_eq!(
             others.overstaying(&vec![row("1", "1", "0"), row("2", "0", "0")]),
@@ -999,6 +998,15 @@ mod tests {
         // Elsewhere for one poll: it begins anew.
         assert!(others.overstaying(&vec![row("3", "0", "1")]).is_empty());
         assert!(others.overstaying(&vec![row("2", "0", "0")]).is_empty());
+        // Busy: not killed, not forgotten, and nothing is quiet.
+        for _ in 0..2 * Others::SEEN {
+            assert_eq!(others.told(Ok(vec![cells(["2", "0", "0", "1"])])).expect("told"), Some(Vec::new()));
+        }
+        for _ in 2..Others::SEEN {
+            assert!(others.overstaying(&vec![row("2", "0", "0")]).is_empty());
+        }
+        assert_eq!(others.overstaying(&vec![row("2", "0", "0")]), [2]);
+        assert_eq!(others.told(Ok(Vec::new())).expect("told"), None);
     }
 
     #[test]

@@ -244,7 +244,7 @@ impl Places for Databases {
         hold(&self.hub, name, wait).await
     }
 
-    async fn protect(&self, name: &Name) -> Result<()> {
+    async fn protect(&self, name: &Name) -> Result<bool> {
         // One session holds the shared locks of all templates that this process uses.
         let mut protector = self.protector.lock().await;
         if protector.is_none() {
@@ -252,11 +252,22 @@ impl Places for Databases {
             lent.holds(true);
             *protector = Some(lent);
         }
-        let sql = format!("SELECT {}::text", lock_call("pg_advisory_lock_shared", &name.to_string()));
-        match protector.as_mut() {
-            Some(lent) => lent.query("protect a template", &sql).await.map(drop),
-            None => Ok(()),
+        let text = name.to_string();
+        // Two statements: the second sees what a sweeper did for whom the first waited.
+        let sql = format!(
+            "SELECT {}::text; SELECT 'there' FROM pg_database WHERE datname = {}",
+            lock_call("pg_advisory_lock_shared", &text),
+            literal(&text)
+        );
+        let Some(lent) = protector.as_mut() else { return Ok(false) };
+        let rows = lent.query("protect a template", &sql).await?;
+        if rows.iter().flatten().flatten().any(|cell| cell == "there") {
+            return Ok(true);
         }
+        // Whoever builds it anew waits for this.
+        let unlock = format!("SELECT {}::text", lock_call("pg_advisory_unlock_shared", &text));
+        lent.query("unlock a name", &unlock).await?;
+        Ok(false)
     }
 
     async fn create(&self, name: &Name) -> Result<()> {

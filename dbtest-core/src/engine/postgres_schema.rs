@@ -154,9 +154,9 @@ impl Places for Schemas {
         postgres::hold(&self.hub, name, wait).await
     }
 
-    async fn protect(&self, _name: &Name) -> Result<()> {
+    async fn protect(&self, _name: &Name) -> Result<bool> {
         // There are no templates here.
-        Ok(())
+        Ok(true)
     }
 
     async fn create(&self, name: &Name) -> Result<()> {

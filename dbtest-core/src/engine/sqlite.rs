@@ -208,14 +208,18 @@ impl Places for Files {
         }
     }
 
-    async fn protect(&self, name: &Name) -> Result<()> {
+    async fn protect(&self, name: &Name) -> Result<bool> {
         let path = self.path(name, "lease");
         let file = lock_file(&path)?;
-        // Only a sweeper takes this one alone; if it just did, the template is gone anyhow.
-        if file.try_lock_shared().is_ok() {
-            self.protected.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+        // Only a sweeper takes this one alone.
+        if file.try_lock_shared().is_err() {
+            return Ok(false);
         }
-        Ok(())
+        if is_at(&file, &path) && self.path(name, "db").exists() {
+            self.protected.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+            return Ok(true);
+        }
+        Ok(false)
     }
 
     async fn create(&self, name: &Name) -> Result<()> {

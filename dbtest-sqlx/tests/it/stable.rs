@@ -8,13 +8,14 @@ macro_rules! engine {
             use dbtest_sqlx::{Fixture, Server, $backend};
             use sqlx::{Row, $pool};
 
-            fn fixture(table: &str) -> Fixture<$backend> {
+            /// Each test's are versions of a setup of its own: of one setup, two stay on the server.
+            fn fixture(test: &str, table: &str) -> Fixture<$backend> {
                 let folder = concat!("tests/it/migrations/", stringify!($engine));
                 Fixture::new()
                     .label("stable")
                     .manifest_dir(env!("CARGO_MANIFEST_DIR"))
                     .migrations_dir(folder)
-                    .sql("more.sql", format!("CREATE TABLE {table} (x INT)"))
+                    .sql(format!("{test}.sql"), format!("CREATE TABLE {table} (x INT)"))
             }
 
             /// A word that no other test has, also on a server that others use.
@@ -34,7 +35,7 @@ macro_rules! engine {
             }
 
             /// Nobody else drops it.
-            async fn drop_it(url: &str) {
+            async fn drop_it(test: &str, url: &str) {
                 let name = url.split(['?']).next().expect("a URL").rsplit('/').next().expect("a name");
                 let name = name.trim_end_matches(".db");
                 assert!(name.starts_with("dbtest_stable_"), "{name}");
@@ -45,7 +46,8 @@ macro_rules! engine {
                     }
                     return;
                 }
-                let db = fixture("more").open_for("drop_it").await.expect("a database of the same server");
+                let db =
+                    fixture(test, "more").open_for("drop_it").await.expect("a database of the same server");
                 let sql = sqlx::AssertSqlSafe(format!("DROP DATABASE {name}"));
                 // In MySQL its note stays behind, and says nothing without the database.
                 sqlx::query(sql).execute(db.handle()).await.expect("it is dropped");
@@ -55,43 +57,45 @@ macro_rules! engine {
             #[tokio::test]
             async fn it_is_migrated_and_stays_as_it_is() {
                 let word = word("stays");
-                let url = stable(fixture("more"), &word).await;
+                let url = stable(fixture("stays", "more"), &word).await;
                 let name = format!("dbtest_stable_{word}");
                 assert!(url.contains(&name), "its name is what was asked for");
                 let ours = "INSERT INTO books (author_id, title) VALUES (1, 'Dune')";
                 run(&url, ours).await.expect("a row");
                 // A test of the same setup, whose first look at the server sweeps.
-                let db = fixture("more").open_for("another").await.expect("a database");
+                let db = fixture("stays", "more").open_for("another").await.expect("a database");
                 assert_ne!(db.name(), name);
                 let books =
                     sqlx::query("SELECT COUNT(*) FROM books").fetch_one(db.handle()).await.expect("rows");
                 assert_eq!(books.get::<i64, _>(0), 0, "a test does not see what somebody wrote there");
                 db.close().await.expect("closed");
-                assert_eq!(stable(fixture("more"), &word).await, url);
+                assert_eq!(stable(fixture("stays", "more"), &word).await, url);
                 assert_eq!(run(&url, "SELECT title FROM books").await.expect("rows"), 1);
-                drop_it(&url).await;
+                drop_it("stays", &url).await;
             }
 
             #[tokio::test]
             async fn it_follows_the_setup_and_a_failure_leaves_it() {
                 let word = word("follows");
-                let url = stable(fixture("first"), &word).await;
+                let url = stable(fixture("follows", "first"), &word).await;
                 run(&url, "SELECT x FROM first").await.expect("the table of this version");
-                let wrong =
-                    fixture("second").sql("wrong.sql", "CREATE TABLE second (x INT)").stable(&word).await;
+                let wrong = fixture("follows", "second")
+                    .sql("wrong.sql", "CREATE TABLE second (x INT)")
+                    .stable(&word)
+                    .await;
                 let error = wrong.expect_err("a setup that fails").to_string();
                 assert!(error.contains("the setup failed in wrong.sql"), "{error}");
                 run(&url, "SELECT x FROM first").await.expect("it is still there");
                 // Somebody who is connected holds nothing up.
                 let editor = $pool::connect(&url).await.expect("a connection");
                 let held = editor.acquire().await.expect("a connection");
-                assert_eq!(stable(fixture("second"), &word).await, url);
+                assert_eq!(stable(fixture("follows", "second"), &word).await, url);
                 drop(held);
                 editor.close().await;
                 run(&url, "SELECT x FROM second").await.expect("the new version's table");
                 run(&url, "SELECT x FROM first").await.expect_err("the old version's is gone");
                 run(&url, "SELECT name FROM authors").await.expect("what both have");
-                drop_it(&url).await;
+                drop_it("follows", &url).await;
             }
 
             #[tokio::test]
@@ -100,7 +104,7 @@ macro_rules! engine {
                 let asking: Vec<_> = (0..4)
                     .map(|_| {
                         let word = word.clone();
-                        tokio::spawn(async move { stable(fixture("more"), &word).await })
+                        tokio::spawn(async move { stable(fixture("atonce", "more"), &word).await })
                     })
                     .collect();
                 let mut urls = Vec::new();
@@ -110,7 +114,7 @@ macro_rules! engine {
                 urls.dedup();
                 assert_eq!(urls.len(), 1);
                 run(&urls[0], "SELECT x FROM more").await.expect("the table");
-                drop_it(&urls[0]).await;
+                drop_it("atonce", &urls[0]).await;
             }
 
             /// As with its URL in `.env`, where dbtest takes it for the server's.
@@ -120,13 +124,14 @@ macro_rules! engine {
                     return; // There, a server's URL is a folder's.
                 }
                 let word = word("own");
-                let url = stable(fixture("first"), &word).await;
+                let url = stable(fixture("own", "first"), &word).await;
                 let server = || Server::url(url.as_str());
-                let db = fixture("first").server(server()).open_for("beside").await.expect("a database");
+                let db =
+                    fixture("own", "first").server(server()).open_for("beside").await.expect("a database");
                 db.close().await.expect("closed");
-                let again = stable(fixture("second").server(server()), &word).await;
+                let again = stable(fixture("own", "second").server(server()), &word).await;
                 run(&again, "SELECT x FROM second").await.expect("the new version's table");
-                drop_it(&again).await;
+                drop_it("own", &again).await;
             }
         }
     };
