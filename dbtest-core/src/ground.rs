@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::name::Name;
 use crate::server::budget::Budget;
 use crate::slot::Claim;
-use crate::{progress, sweep};
+use crate::{progress, run, sweep};
 
 /// Runs the setup in a place.
 pub(crate) type Fill = Arc<dyn Fn(Place) -> BoxFuture<'static, Result<()>> + Send + Sync>;
@@ -242,9 +242,14 @@ impl Ground {
         let filled = (self.fill)(place).await;
         if let Err(error) = &filled {
             let _ = self.failed.set((error.clone(), test.to_owned()));
-            crate::failure::record(self.config, &self.fingerprint, test);
+            // Without it every test of the run shows the whole error.
+            run::write(self.config, &self.failed_note(), test);
         }
         filled
+    }
+
+    fn failed_note(&self) -> String {
+        format!("failed-{}", self.fingerprint)
     }
 
     /// A setup that failed is not tried again in the same run: the first error was shown, the
@@ -253,7 +258,7 @@ impl Ground {
         if let Some((error, first)) = self.failed.get() {
             return Err(if first == test { error.clone() } else { Error::setup_failed_before(first) });
         }
-        match crate::failure::recorded(self.config, &self.fingerprint) {
+        match run::read(self.config, &self.failed_note()) {
             Some(first) if first != test => Err(Error::setup_failed_before(&first)),
             _ => Ok(()),
         }

@@ -10,7 +10,6 @@ mod dotenv;
 mod dump;
 mod engine;
 mod error;
-mod failure;
 mod fixture;
 mod ground;
 mod guard;
@@ -20,6 +19,7 @@ mod load;
 mod name;
 mod progress;
 mod rows;
+mod run;
 pub mod runner;
 mod runtime;
 #[cfg(feature = "sandbox")]

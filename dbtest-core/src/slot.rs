@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use crate::backend::{Boundary, Place};
 use crate::description::{Kept as KeptNote, now};
-use crate::engine::{Attached, Found, Hold, Sandboxing, Settle, Settled};
+use crate::engine::{Attached, Hold, Sandboxing, Settle, Settled};
 use crate::error::{Error, Result};
 use crate::ground::Ground;
 use crate::name::Name;
 #[cfg(feature = "sandbox")]
 use crate::sandbox::Wire;
 use crate::server::budget::Share;
-use crate::{progress, sweep};
+use crate::{progress, run, sweep};
 
 /// A place that one test has, and the crash-safe claim on it: it ends when this process does,
 /// however it does.
@@ -254,6 +254,11 @@ impl Ground {
             claim.retire();
         }
         let share = self.share(wanted, test).await?;
+        if let Some(name) = self.noted_slot()
+            && let Some(attached) = self.attach_clean(&name, settle).await?
+        {
+            return Ok(self.claim(name, Held::Slot(attached), wanted, share));
+        }
         let mut numbers: Vec<(u32, Name)> = Vec::new();
         let mut taken = std::collections::HashSet::new();
         for place in self.survey().await? {
@@ -273,33 +278,51 @@ impl Ground {
         let hint = self.config.slot_hint;
         numbers.sort_by_key(|(number, _)| (*number != hint, *number));
         for (_, name) in numbers {
-            let Some(mut attached) = self.places.attach(&name).await? else { continue };
-            // Since the survey another process may have leased it, failed in it, and kept it.
-            let kept = |found: &Found| {
-                found.name == name && found.description.as_ref().is_none_or(|note| note.kept.is_some())
-            };
-            if self.places.survey().await?.iter().any(kept) {
-                attached.detach().await;
-                continue;
-            }
-            match attached.settle(settle).await {
-                Ok(Settled::Clean) => return Ok(self.claim(name, Held::Slot(attached), wanted, share)),
-                // Its last holder died, or changed the schema: make room for a new one.
-                Ok(Settled::Rebuild(_)) | Err(_) => {
-                    attached.detach().await;
-                    self.places.destroy(&name).await?;
-                }
+            if let Some(attached) = self.attach_clean(&name, settle).await? {
+                self.note_slot(&name);
+                return Ok(self.claim(name, Held::Slot(attached), wanted, share));
             }
         }
         let number = (hint..).find(|number| !taken.contains(number)).unwrap_or(hint);
         // Whoever makes a slot may lose it to another process before it can lease it.
         for _ in 0..100 {
             let name = self.make_slot(number, test).await?;
-            if let Some(attached) = self.places.attach(&name).await? {
+            if let Some(attached) = self.attach_clean(&name, settle).await? {
+                self.note_slot(&name);
                 return Ok(self.claim(name, Held::Slot(attached), wanted, share));
             }
         }
         Err(Error::cleanup(&self.places.shown(), "other processes take every slot that is made"))
+    }
+
+    /// Leases a slot and puts it back to its baseline. One that can't be put back (its last holder
+    /// died, or changed the schema) makes room for a new one.
+    async fn attach_clean(&self, name: &Name, how: Settle) -> Result<Option<Box<dyn Attached>>> {
+        match self.places.attach(name, how).await? {
+            Some((attached, Settled::Clean)) => Ok(Some(attached)),
+            Some((attached, Settled::Rebuild(_))) => {
+                attached.detach().await;
+                self.places.destroy(name).await?;
+                Ok(None)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The slot in which the last test of this run with this process's number was. Nobody is in it
+    /// now, so that nothing needs to be looked for on the server.
+    fn noted_slot(&self) -> Option<Name> {
+        let name = Name::parse(&run::read(self.config, &self.slot_note())?)?;
+        (matches!(name, Name::Slot { .. }) && name.fingerprint() == self.fingerprint).then_some(name)
+    }
+
+    fn note_slot(&self, name: &Name) {
+        run::write(self.config, &self.slot_note(), &name.to_string());
+    }
+
+    fn slot_note(&self) -> String {
+        let form = if self.places.copies() { "slot" } else { "schema" };
+        format!("{form}-{}-{}", self.fingerprint, self.config.slot_hint)
     }
 
     /// The test's part of the connections that there are.

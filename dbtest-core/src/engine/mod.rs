@@ -9,8 +9,9 @@ use std::collections::HashMap;
 use std::fmt;
 
 use async_trait::async_trait;
+use serde::de::DeserializeOwned;
 
-use crate::backend::Sandbox;
+use crate::backend::{Sandbox, Session};
 use crate::description::Description;
 use crate::error::Result;
 use crate::name::Name;
@@ -88,6 +89,11 @@ pub(crate) trait Places: Send + Sync + fmt::Debug {
     /// What makes a template serve only this server: engine and version.
     fn version(&self) -> &str;
 
+    /// What the other processes of this run need not ask the server again.
+    fn facts(&self) -> String {
+        String::new()
+    }
+
     /// How many connections the server lets us have; `None` where nobody counts them.
     fn connections(&self) -> Option<u32> {
         None
@@ -143,9 +149,9 @@ pub(crate) trait Places: Send + Sync + fmt::Debug {
     /// Writes the description on a place.
     async fn describe(&self, name: &Name, description: &Description) -> Result<()>;
 
-    /// Opens the reset session of a slot and leases the slot with it. `None` if somebody has
-    /// the lease, or if the slot is no more.
-    async fn attach(&self, name: &Name) -> Result<Option<Box<dyn Attached>>>;
+    /// Opens the reset session of a slot, leases the slot with it and [settles](Attached::settle)
+    /// it. `None` if somebody has the lease, or if the slot is no more, half-made or kept.
+    async fn attach(&self, name: &Name, how: Settle) -> Result<Option<(Box<dyn Attached>, Settled)>>;
 
     /// Drops a place and everything written about it; ends what is connected to it. `false` if
     /// somebody leased it in the meantime: then it stays.
@@ -193,6 +199,24 @@ pub enum PlaceForm {
     Schema,
     /// A file (SQLite).
     File,
+}
+
+/// By what a server is known when its places are asked for.
+pub(crate) enum Met {
+    /// The session that found it.
+    Session(Box<dyn Session>),
+    /// What [`Places::facts`] told in another process of this run.
+    Facts(String),
+}
+
+impl Met {
+    /// The session, or the facts if they can be read.
+    fn split<F: DeserializeOwned>(self) -> (Option<Box<dyn Session>>, Option<F>) {
+        match self {
+            Self::Session(session) => (Some(session), None),
+            Self::Facts(text) => (None, serde_json::from_str(&text).ok()),
+        }
+    }
 }
 
 /// What a person wants to know of a place beyond what a survey finds.

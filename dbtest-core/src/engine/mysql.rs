@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use ::url::Url;
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
-use super::{Attached, Details, Engine, Found, Hold, Holder, Places, Sandboxing, Settle, Settled};
+use super::{Attached, Details, Engine, Found, Hold, Holder, Met, Places, Sandboxing, Settle, Settled};
 use crate::backend::{Check, DbError, Rows, Sandbox, Session};
 use crate::description::Description;
 use crate::error::{Error, Result};
@@ -33,6 +34,14 @@ pub(crate) struct Databases {
     url: Url,
     version: String,
     flavour: Flavour,
+    facts: Facts,
+}
+
+/// What one query tells about the server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Facts {
+    version: String,
+    /// How many connections this user may have.
     connections: Option<u32>,
 }
 
@@ -57,11 +66,12 @@ fn flavour(version: &str) -> std::result::Result<Flavour, &'static str> {
     Ok(Flavour { mariadb, detaches_xa: !mariadb && found >= vec![8, 0, 29] })
 }
 
-pub(crate) async fn places(
-    url: String,
-    connect: Connect,
-    first: Option<Box<dyn Session>>,
-) -> Result<Arc<dyn Places>> {
+pub(crate) async fn places(url: String, connect: Connect, met: Met) -> Result<Arc<dyn Places>> {
+    let (first, facts) = met.split::<Facts>();
+    if let Some(facts) = facts {
+        let hub = Hub::new(Engine::MySql, url, connect, None);
+        return Ok(Arc::new(Databases::new(hub, facts)?));
+    }
     let places = Databases::of(url, connect, first).await?;
     places.found_meta().await?;
     Ok(Arc::new(places))
@@ -111,8 +121,6 @@ fn may_create(grant: &str) -> bool {
 
 impl Databases {
     async fn of(url: String, connect: Connect, first: Option<Box<dyn Session>>) -> Result<Self> {
-        let parsed = Url::parse(&url)
-            .map_err(|error| Error::malformed_url("the server's URL", Engine::MySql, error))?;
         let hub = Hub::new(Engine::MySql, url, connect, first);
         // No limit of the user's own is a 0.
         let facts = "SELECT VERSION(), \
@@ -120,8 +128,14 @@ impl Databases {
         let rows = hub.query("ask the server what it is", facts).await?;
         let connections = rows.first().and_then(|row| row.get(1)?.as_deref()?.parse().ok());
         let version = scalar(&rows).unwrap_or_default().to_owned();
-        let flavour = flavour(&version).map_err(|least| too_old(&hub, &version, least))?;
-        Ok(Self { hub, url: parsed, version: format!("mysql {version}"), flavour, connections })
+        Self::new(hub, Facts { version, connections })
+    }
+
+    fn new(hub: Arc<Hub>, facts: Facts) -> Result<Self> {
+        let url = Url::parse(&hub.url)
+            .map_err(|error| Error::malformed_url("the server's URL", Engine::MySql, error))?;
+        let flavour = flavour(&facts.version).map_err(|least| too_old(&hub, &facts.version, least))?;
+        Ok(Self { hub, url, version: format!("mysql {}", facts.version), flavour, facts })
     }
 
     /// Whether our own database is there.
@@ -521,8 +535,13 @@ impl Places for Databases {
         &self.version
     }
 
+    fn facts(&self) -> String {
+        // A string and a number: this can't fail.
+        serde_json::to_string(&self.facts).unwrap_or_default()
+    }
+
     fn connections(&self) -> Option<u32> {
-        self.connections
+        self.facts.connections
     }
 
     async fn rest(&self) {
@@ -698,7 +717,7 @@ impl Places for Databases {
         self.run("describe a database", &sql).await
     }
 
-    async fn attach(&self, name: &Name) -> Result<Option<Box<dyn Attached>>> {
+    async fn attach(&self, name: &Name, how: Settle) -> Result<Option<(Box<dyn Attached>, Settled)>> {
         let mut session = match self.hub.try_open(self.url(name)).await {
             Ok(session) => session,
             // Dropped since the survey; or its holder, who lets nobody else in, ended us.
@@ -709,6 +728,7 @@ impl Places for Databases {
         let sql = format!(
             "{COPYING}, lock_wait_timeout = 20, innodb_lock_wait_timeout = 20; \
              SELECT GET_LOCK({lock}, 0) AND EXISTS (SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {lock}); \
+             SELECT (SELECT description FROM {META}.place WHERE name = {lock}); \
              SELECT (SELECT text FROM {META}.script WHERE name = {lock} AND ord = {DIGEST}); \
              SELECT name, columns_, transactional, filled, triggers_, next_id, checksum_ FROM {META}.tab \
              WHERE template = {template} ORDER BY triggers_ DESC, name",
@@ -720,20 +740,20 @@ impl Places for Databases {
             Err(error) if killed(&error) => return Ok(None),
             Err(error) => return Err(Error::database("lease a slot", &name.to_string(), error)),
         };
-        if scalar(&rows) != Some("1") {
+        let cell =
+            |at: usize| rows.get(at).and_then(|row: &Vec<Option<String>>| row.first().cloned().flatten());
+        let description = cell(1).and_then(|text| Description::from_json(&text));
+        if cell(0).as_deref() != Some("1") || description.is_none_or(|description| description.kept.is_some())
+        {
             session.close().await;
             return Ok(None);
         }
-        let digest = rows.get(1).and_then(|row| row.first().cloned().flatten());
-        let tables = rows.iter().skip(2).filter_map(|row| Table::from_row(row)).collect();
-        Ok(Some(Box::new(Slot {
-            name: name.clone(),
-            template,
-            tables,
-            digest,
-            mariadb: self.flavour.mariadb,
-            session,
-        })))
+        let digest = cell(2);
+        let tables = rows.iter().skip(3).filter_map(|row| Table::from_row(row)).collect();
+        let mariadb = self.flavour.mariadb;
+        let mut slot = Slot { name: name.clone(), template, tables, digest, mariadb, session };
+        let settled = slot.settle(how).await?;
+        Ok(Some((Box::new(slot), settled)))
     }
 
     async fn destroy(&self, name: &Name) -> Result<bool> {

@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 
 use ::url::Url;
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use super::postgres_schema::Schemas;
-use super::{Attached, Details, Engine, Found, Hold, Holder, PlaceForm, Places, Sandboxing, Settle, Settled};
+use super::{
+    Attached, Details, Engine, Found, Hold, Holder, Met, PlaceForm, Places, Sandboxing, Settle, Settled,
+};
 use crate::backend::{DbError, Session};
 use crate::description::Description;
 use crate::error::{Error, Result};
@@ -29,7 +32,7 @@ const OLDEST: u32 = 140_000;
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What one query tells about the server and the user.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Facts {
     pub(crate) number: u32,
     pub(crate) superuser: bool,
@@ -65,6 +68,11 @@ impl Facts {
             connections: column(5).parse().ok(),
             user: column(6),
         })
+    }
+
+    pub(crate) fn told(&self) -> String {
+        // Strings, numbers and truth values: this can't fail.
+        serde_json::to_string(self).unwrap_or_default()
     }
 
     /// What makes a place serve only this server, and only this user: nobody but a superuser can
@@ -216,6 +224,10 @@ impl Places for Databases {
         &self.version
     }
 
+    fn facts(&self) -> String {
+        self.facts.told()
+    }
+
     fn connections(&self) -> Option<u32> {
         self.facts.connections
     }
@@ -320,7 +332,7 @@ impl Places for Databases {
         self.run("describe a database", &sql).await
     }
 
-    async fn attach(&self, name: &Name) -> Result<Option<Box<dyn Attached>>> {
+    async fn attach(&self, name: &Name, how: Settle) -> Result<Option<(Box<dyn Attached>, Settled)>> {
         let session = match self.hub.try_open(self.url(name)).await {
             Ok(session) => session,
             // Dropped, being dropped, or closed since the survey; or its holder, who lets nobody
@@ -331,7 +343,10 @@ impl Places for Databases {
             Err(error) => return Err(Error::connect(&name.to_string(), Engine::Postgres, error)),
         };
         let place = name.to_string();
-        attach(session, &place, &place, META, self.facts.superuser).await
+        let slot = Slot { place: place.clone(), meta: META.to_owned(), session };
+        let described = "SELECT shobj_description(oid, 'pg_database') FROM pg_database \
+            WHERE datname = current_database()";
+        slot.attach(&place, described, self.facts.superuser, how).await
     }
 
     async fn destroy(&self, name: &Name) -> Result<bool> {
@@ -455,47 +470,61 @@ impl Hold for Locked {
     }
 }
 
-/// Leases a slot with a session that is open in it.
-pub(super) async fn attach(
-    mut session: Box<dyn Session>,
-    place: &str,
-    lock: &str,
-    meta: &str,
-    superuser: bool,
-) -> Result<Option<Box<dyn Attached>>> {
-    // One session keeps the role for good: changing it throws cached plans away.
-    let replica = if superuser { "SET session_replication_role = replica; " } else { "" };
-    let sql = format!(
-        "SET application_name = '{}'; SET synchronous_commit = off; SET row_security = off; \
-         SET lock_timeout = '20s'; {replica}SELECT {}::int",
-        crate::hub::application(),
-        lock_call("pg_try_advisory_lock", lock)
-    );
-    match session.query(&sql).await {
-        Ok(rows) if scalar(&rows) == Some("1") => {
-            Ok(Some(Box::new(Slot { place: place.to_owned(), meta: meta.to_owned(), session })))
-        }
-        Ok(_) => {
-            session.close().await;
-            Ok(None)
-        }
-        // Somebody is dropping the database at this moment.
-        Err(error) if error.connect || error.is("57P01") => Ok(None),
-        Err(error) => Err(Error::database("lease a slot", place, error)),
-    }
-}
-
 /// A leased slot.
-struct Slot {
-    place: String,
+pub(super) struct Slot {
+    pub(super) place: String,
     /// The schema of our own.
-    meta: String,
-    session: Box<dyn Session>,
+    pub(super) meta: String,
+    pub(super) session: Box<dyn Session>,
 }
 
 impl fmt::Debug for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Slot({})", self.place)
+    }
+}
+
+impl Slot {
+    /// Takes the lease and settles the slot, in one round trip. `described` is the query of what is
+    /// written on it.
+    pub(super) async fn attach(
+        mut self,
+        lock: &str,
+        described: &str,
+        superuser: bool,
+        how: Settle,
+    ) -> Result<Option<(Box<dyn Attached>, Settled)>> {
+        // One session keeps the role for good: changing it throws cached plans away. The lease comes
+        // in a statement of its own, so that those after it see what its last holder did.
+        let replica = if superuser { "SET session_replication_role = replica; " } else { "" };
+        let sql = format!(
+            "SET application_name = '{}'; SET synchronous_commit = off; SET row_security = off; \
+             SET lock_timeout = '20s'; {replica}\
+             SELECT set_config('dbtest.leased', {}::text, false); \
+             SELECT CASE WHEN current_setting('dbtest.leased') = 'true' \
+               AND (SELECT d::json -> 'identity' IS NOT NULL AND d::json -> 'kept' IS NULL FROM ({described}) AS t (d)) \
+               THEN {}.settle({}) ELSE 'not ours' END",
+            crate::hub::application(),
+            lock_call("pg_try_advisory_lock", lock),
+            self.meta,
+            how.spared.unwrap_or(0),
+        );
+        let settled = match self.session.query(&sql).await {
+            Ok(rows) => match rows.last().and_then(|row| row.first()?.as_deref()) {
+                Some("not ours") => {
+                    self.session.close().await;
+                    return Ok(None);
+                }
+                Some("clean") => Settled::Clean,
+                Some("busy") => self.settle(how).await?,
+                reason => Settled::Rebuild(reason.unwrap_or("its reset gave no answer").to_owned()),
+            },
+            // Somebody is dropping the database at this moment.
+            Err(error) if error.connect || error.is("57P01") => return Ok(None),
+            // Whether the lease was had is not known; whoever drops the slot asks for it.
+            Err(error) => Settled::Rebuild(format!("it could not be put back: {}", error.message)),
+        };
+        Ok(Some((Box::new(self), settled)))
     }
 }
 
@@ -566,13 +595,18 @@ pub(super) fn command(url: &Url, database: &str, search_path: Option<&str>) -> S
 pub(crate) async fn places(
     url: String,
     connect: Connect,
-    first: Option<Box<dyn Session>>,
+    met: Met,
     schemas: bool,
 ) -> Result<Arc<dyn Places>> {
+    let (first, facts) = met.split::<Facts>();
     let hub = Hub::new(Engine::Postgres, url, Arc::clone(&connect), first);
-    let facts = Facts::ask(&hub).await?;
+    let is_recalled = facts.is_some();
+    let facts = match facts {
+        Some(facts) => facts,
+        None => Facts::ask(&hub).await?,
+    };
     if schemas {
-        Ok(Arc::new(super::postgres_schema::Schemas::new(hub, facts, connect).await?))
+        Ok(Arc::new(Schemas::new(hub, facts, connect, is_recalled).await?))
     } else {
         Ok(Arc::new(Databases::new(hub, facts)?))
     }

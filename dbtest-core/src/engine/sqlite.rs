@@ -44,6 +44,10 @@ impl Files {
         self.folder.join(format!("{name}.{extension}"))
     }
 
+    fn description(&self, name: &Name) -> Option<Description> {
+        Description::from_json(&std::fs::read_to_string(self.path(name, "json")).ok()?)
+    }
+
     fn remove(&self, name: &Name, extensions: &[&str]) -> Result<()> {
         for extension in extensions {
             let path = self.path(name, extension);
@@ -160,9 +164,7 @@ impl Places for Files {
             .collect();
         let mut found = Vec::new();
         for name in names {
-            let description = std::fs::read_to_string(self.path(&name, "json"))
-                .ok()
-                .and_then(|text| Description::from_json(&text));
+            let description = self.description(&name);
             let held = is_locked(&self.path(&name, "hold")) || is_locked(&self.path(&name, "lease"));
             found.push(Found { name, description, held });
         }
@@ -282,12 +284,15 @@ impl Places for Files {
             .map_err(|error| Error::system(format!("write {}", path.display()), error))
     }
 
-    async fn attach(&self, name: &Name) -> Result<Option<Box<dyn Attached>>> {
+    async fn attach(&self, name: &Name, how: Settle) -> Result<Option<(Box<dyn Attached>, Settled)>> {
         let path = self.path(name, "lease");
         let Some(lock) = try_lock(&path)? else { return Ok(None) };
         if !self.path(name, "db").exists() {
             // Dropped since the survey; the lock file is ours alone.
             let _ = std::fs::remove_file(&path);
+            return Ok(None);
+        }
+        if !self.description(name).is_some_and(|description| description.kept.is_none()) {
             return Ok(None);
         }
         let mut slot = Slot {
@@ -306,7 +311,8 @@ impl Places for Files {
             slot.session = Some(self.hub.open(self.url(name)).await?);
             slot.version = slot.data_version().await?;
         }
-        Ok(Some(Box::new(slot)))
+        let settled = slot.settle(how).await?;
+        Ok(Some((Box::new(slot), settled)))
     }
 
     async fn destroy(&self, name: &Name) -> Result<bool> {

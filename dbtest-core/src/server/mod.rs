@@ -13,18 +13,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
 pub use self::container::Container;
 pub use self::doctor::{Diagnosis, Finding, Health};
-pub(crate) use self::registry::Entry;
 use self::registry::State;
+pub(crate) use self::registry::{Entry, hash, private};
 use crate::backend::{BoxFuture, DbError, Session};
 use crate::config::{ServerChoice, config, image_for, url_for};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::name::Name;
-use crate::{guard, runtime};
+use crate::{guard, run, runtime};
 
 /// Where a test's databases live: how to find or start a server.
 ///
@@ -129,6 +130,8 @@ pub(crate) struct Running {
     pub(crate) started: bool,
     /// Where its state is written, where it was found by that.
     pub(crate) entry: Option<Entry>,
+    /// Another process of this run found it, and this one has not asked it anything yet.
+    pub(crate) recalled: bool,
     /// The session that proved that the server answers, until somebody takes it.
     session: Mutex<Option<Box<dyn Session>>>,
 }
@@ -141,7 +144,7 @@ impl Running {
         started: bool,
         session: Option<Box<dyn Session>>,
     ) -> Self {
-        Self { engine, url, origin, started, entry: None, session: Mutex::new(session) }
+        Self { engine, url, origin, started, entry: None, recalled: false, session: Mutex::new(session) }
     }
 
     /// A maintenance session on [`url`](Self::url): the one that found the server, once, so that a
@@ -180,28 +183,85 @@ const START: Duration = Duration::from_secs(90);
 
 type Found = Arc<OnceCell<Result<Arc<Running>>>>;
 
+static FOUND: LazyLock<Mutex<HashMap<(Engine, Server), Found>>> = LazyLock::new(Mutex::default);
+
 /// Finds or starts the server, once per process: all tests of a process share the outcome,
 /// also a bad one, so that none waits again for what another waited for in vain.
 ///
 /// # Errors
 /// Says which servers were tried, why each could not be had, and the next step.
 pub(crate) async fn find(server: &Server, engine: Engine, connect: &Connect) -> Result<Arc<Running>> {
-    static FOUND: LazyLock<Mutex<HashMap<(Engine, Server), Found>>> = LazyLock::new(Mutex::default);
     let found = {
         let mut all = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(all.entry((engine, server.clone())).or_default())
     };
     let look = || {
         let (server, connect) = (server.clone(), Arc::clone(connect));
-        runtime::run(Box::pin(async move { look(&server, engine, &connect).await.map(Arc::new) }))
+        runtime::run(Box::pin(async move { recall_or_look(&server, engine, &connect).await.map(Arc::new) }))
     };
     found.get_or_init(look).await.clone()
 }
 
-async fn look(server: &Server, engine: Engine, connect: &Connect) -> Result<Running> {
+/// Forgets a server that another process of this run had found, so that [`find`] looks for it.
+/// `false` if this process found it itself, and knows better than to look again.
+pub(crate) fn forget_recalled(server: &Server, engine: Engine) -> Result<bool> {
+    let mut all = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = (engine, server.clone());
+    let found = all.get(&key).and_then(|cell| cell.get().cloned());
+    if !found.is_some_and(|found| found.is_ok_and(|running| running.recalled)) {
+        return Ok(false);
+    }
+    all.remove(&key);
+    run::forget(config()?, &note(server, engine)?);
+    Ok(true)
+}
+
+/// A server as one process of a run tells it to the others.
+#[derive(Serialize, Deserialize)]
+struct Seen {
+    url: String,
+    origin: String,
+    started: bool,
+}
+
+/// The note of the server that this setting means, with all that has a say in it.
+fn note(server: &Server, engine: Engine) -> Result<String> {
+    let config = config()?;
+    let own = match &server.0 {
+        Kind::Url(url) => url.clone(),
+        _ => String::new(),
+    };
+    let parts = [
+        engine.word().to_owned(),
+        format!("{server:?}"),
+        own,
+        format!("{:?} {:?} {:?}", config.server, config.idle, config.allow_hosts),
+        format!("{:?}", url_for(engine)?),
+        image_for(engine)?,
+    ];
+    Ok(format!("server-{}", registry::hash(&parts.each_ref().map(String::as_str))))
+}
+
+/// Whether a server that another process of this run found is still there, its first user finds
+/// out: asking it here would cost every test a connection.
+async fn recall_or_look(server: &Server, engine: Engine, connect: &Connect) -> Result<Running> {
     if engine == Engine::Sqlite {
         return sqlite(server);
     }
+    let (config, note) = (config()?, note(server, engine)?);
+    let seen = run::read(config, &note).and_then(|text| serde_json::from_str(&text).ok());
+    if let Some(Seen { url, origin, started }) = seen {
+        return Ok(Running { recalled: true, ..Running::new(engine, url, origin, started, None) });
+    }
+    let running = look(server, engine, connect).await?;
+    let Running { url, origin, started, .. } = &running;
+    let seen = Seen { url: url.clone(), origin: origin.clone(), started: *started };
+    // Strings and a truth value: this can't fail.
+    run::write(config, &note, &serde_json::to_string(&seen).unwrap_or_default());
+    Ok(running)
+}
+
+async fn look(server: &Server, engine: Engine, connect: &Connect) -> Result<Running> {
     match &server.0 {
         Kind::Auto => auto(engine, connect).await,
         Kind::Url(url) => at_url("the fixture's URL", url, engine, connect).await,
