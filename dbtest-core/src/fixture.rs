@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Instant;
 
 use dbtest_seed::Seed;
 use tokio::sync::OnceCell;
 
-use crate::backend::{Backend, BoxFuture, Finished, Place};
+use crate::backend::{Backend, BoxFuture, Place};
 use crate::config::{Config, config};
 use crate::engine::{Engine, Met, Places, postgres_schema};
 use crate::error::{Error, ErrorKind, Result};
@@ -364,6 +365,38 @@ impl<B: Backend> Fixture<B> {
         }))
     }
 
+    /// Makes what the tests will need before the first of them runs: starts the server, builds the
+    /// template, makes a slot. For a setup script of nextest, so that no test waits for it:
+    ///
+    /// ```text
+    /// fn main() -> dbtest_sqlx::Result<()> {
+    ///     app::tests::fixture().prepare_blocking()
+    /// }
+    /// ```
+    ///
+    /// What is there already is checked and not made again.
+    ///
+    /// # Errors
+    /// As [`open`](Fixture::open).
+    pub async fn prepare(self) -> Result<()> {
+        crate::runtime::run(self.prepared()).await
+    }
+
+    /// The blocking twin of [`prepare`](Fixture::prepare), for a `main` without a runtime.
+    ///
+    /// # Errors
+    /// As [`prepare`](Fixture::prepare).
+    pub fn prepare_blocking(self) -> Result<()> {
+        crate::runtime::block(self.prepared())
+    }
+
+    fn prepared(self) -> BoxFuture<'static, Result<()>> {
+        Box::pin(async move {
+            let (lease, context, strategy) = self.lease("the preparation of the tests").await?;
+            strategy.release(&context, lease, &Outcome::untouched()).await.map(drop)
+        })
+    }
+
     /// A database for tools that look at a schema while nothing runs, such as `sqlx::query!` and
     /// `cargo sqlx prepare`: its URL, with its password. It has what the setup makes, under a name
     /// that stays, `dbtest_stable_WORD`; no test gets it, and no sweep drops it. It is made when it is
@@ -414,28 +447,42 @@ impl<B: Backend> Fixture<B> {
     }
 
     async fn try_lease(&self, test: &str) -> Result<Leased> {
-        let config = config()?;
-        let (strategy, overruled) =
+        let (config, begun) = (config()?, Instant::now());
+        let (choice, overruled) =
             Strategy::choose(config.strategy.as_deref(), self.strategy.as_ref(), self.require.as_ref())?;
+        let mut strategy = choice.get();
         if overruled {
             crate::progress::say(&format!(
                 "{test} requires the strategy {:?}; DBTEST_STRATEGY does not apply to it",
                 strategy.name()
             ));
         }
+        let mut site = self.site(test, strategy.schemas()).await;
+        if matches!(choice, Strategy::Auto)
+            && site.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unsupported)
+        {
+            strategy = Strategy::Schema.get();
+            site = self.site(test, strategy.schemas()).await;
+        }
+        let site = site?;
         let max_connections = config.max_connections.or(self.max_connections).unwrap_or(10);
         let wanted = Wanted {
             max_connections,
             pool: strategy.connections(B::ENGINE, max_connections),
             restart_identity: self.restart_identity,
         };
-        let site = self.site(test, strategy.schemas()).await?;
         let ground = self.ground_of(&self.setup, &site)?;
-        let mut context =
-            Context { ground, engine: B::ENGINE, test: test.to_owned(), wanted, origin: site.origin.clone() };
+        let mut context = Context {
+            ground,
+            engine: B::ENGINE,
+            test: test.to_owned(),
+            wanted,
+            origin: site.origin.clone(),
+            begun,
+        };
         let mut lease = strategy.acquire(&context).await?;
         if !self.own.steps.is_empty() {
-            let done = Outcome { passed: true, keep: false, committed: false, finished: Finished::default() };
+            let done = Outcome::untouched();
             if lease.place.sandbox.is_some() {
                 strategy.release(&context, lease, &done).await?;
                 let mut whole = self.setup.clone();

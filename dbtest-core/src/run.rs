@@ -12,6 +12,11 @@ use crate::server::private;
 /// Runs older than this are over.
 const DAY: Duration = Duration::from_secs(86_400);
 
+/// Whether this process is one of many of a run.
+pub(crate) fn is_shared() -> bool {
+    std::env::var_os("NEXTEST_RUN_ID").is_some()
+}
+
 /// `None` without a run that spans processes: there is nobody to tell.
 fn folder(config: &Config) -> Option<PathBuf> {
     let run = std::env::var("NEXTEST_RUN_ID").ok()?;

@@ -2,6 +2,7 @@
 //! test's own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::backend::{Boundary, Place};
 use crate::description::{Kept as KeptNote, now};
@@ -9,10 +10,14 @@ use crate::engine::{Attached, Hold, Sandboxing, Settle, Settled};
 use crate::error::{Error, Result};
 use crate::ground::Ground;
 use crate::name::Name;
+use crate::report::{Phase, healed, timed};
 #[cfg(feature = "sandbox")]
 use crate::sandbox::Wire;
 use crate::server::budget::Share;
 use crate::{progress, run, sweep};
+
+/// How long the server may take to notice that the process of the test before this one has ended.
+const LEAVING: Duration = Duration::from_millis(500);
 
 /// A place that one test has, and the crash-safe claim on it: it ends when this process does,
 /// however it does.
@@ -134,7 +139,7 @@ impl Claim {
         let spared = self.spared();
         let how = Settle { leaked, rolled_back, restart_identity: self.restart_identity, spared };
         let settled = match &mut self.held {
-            Held::Slot(attached) => attached.settle(how).await,
+            Held::Slot(attached) => timed(Phase::Reset, attached.settle(how)).await,
             Held::Clone(_) => return self.discard().await,
         };
         match settled {
@@ -152,7 +157,8 @@ impl Claim {
                 }
                 Ok(())
             }
-            Ok(Settled::Rebuild(_)) => {
+            Ok(Settled::Rebuild(why)) => {
+                healed(&why);
                 self.retire();
                 Ok(())
             }
@@ -180,17 +186,17 @@ impl Claim {
     pub async fn discard(mut self) -> Result<()> {
         self.close_wire().await;
         let Self { ground, name, held, .. } = self;
-        match held {
-            Held::Slot(attached) => {
-                attached.detach().await;
-                ground.places.destroy(&name).await.map(drop)
+        timed(Phase::Drop, async {
+            match held {
+                Held::Slot(attached) => {
+                    attached.detach().await;
+                    ground.places.destroy(&name).await.map(drop)
+                }
+                // What it holds ends with it.
+                Held::Clone(mut hold) => hold.drop_place(&*ground.places, &name).await,
             }
-            Held::Clone(hold) => {
-                let dropped = ground.places.destroy(&name).await.map(drop);
-                hold.release().await;
-                dropped
-            }
-        }
+        })
+        .await
     }
 
     /// Keeps the place as it is and ends the claim. Of each test only the latest is kept, and
@@ -202,7 +208,8 @@ impl Claim {
         self.close_wire().await;
         let Self { ground, name, held, .. } = self;
         let mut description = ground.describe();
-        description.kept = Some(KeptNote { test: test.to_owned(), strategy: strategy.to_owned(), at: now() });
+        description.kept =
+            Some(KeptNote { test: test.to_owned(), strategy: strategy.to_owned(), at: now(), pinned: false });
         ground.places.describe(&name, &description).await?;
         match held {
             Held::Slot(attached) => attached.detach().await,
@@ -255,7 +262,7 @@ impl Ground {
         }
         let share = self.share(wanted, test).await?;
         if let Some(name) = self.noted_slot()
-            && let Some(attached) = self.attach_clean(&name, settle).await?
+            && let Some(attached) = self.attach_clean(&name, settle, LEAVING).await?
         {
             return Ok(self.claim(name, Held::Slot(attached), wanted, share));
         }
@@ -278,7 +285,7 @@ impl Ground {
         let hint = self.config.slot_hint;
         numbers.sort_by_key(|(number, _)| (*number != hint, *number));
         for (_, name) in numbers {
-            if let Some(attached) = self.attach_clean(&name, settle).await? {
+            if let Some(attached) = self.attach_clean(&name, settle, Duration::ZERO).await? {
                 self.note_slot(&name);
                 return Ok(self.claim(name, Held::Slot(attached), wanted, share));
             }
@@ -287,7 +294,7 @@ impl Ground {
         // Whoever makes a slot may lose it to another process before it can lease it.
         for _ in 0..100 {
             let name = self.make_slot(number, test).await?;
-            if let Some(attached) = self.attach_clean(&name, settle).await? {
+            if let Some(attached) = self.attach_clean(&name, settle, Duration::ZERO).await? {
                 self.note_slot(&name);
                 return Ok(self.claim(name, Held::Slot(attached), wanted, share));
             }
@@ -297,10 +304,16 @@ impl Ground {
 
     /// Leases a slot and puts it back to its baseline. One that can't be put back (its last holder
     /// died, or changed the schema) makes room for a new one.
-    async fn attach_clean(&self, name: &Name, how: Settle) -> Result<Option<Box<dyn Attached>>> {
-        match self.places.attach(name, how).await? {
+    async fn attach_clean(
+        &self,
+        name: &Name,
+        how: Settle,
+        patience: Duration,
+    ) -> Result<Option<Box<dyn Attached>>> {
+        match timed(Phase::Lease, self.places.attach(name, how, patience)).await? {
             Some((attached, Settled::Clean)) => Ok(Some(attached)),
-            Some((attached, Settled::Rebuild(_))) => {
+            Some((attached, Settled::Rebuild(why))) => {
+                healed(&why);
                 attached.detach().await;
                 self.places.destroy(name).await?;
                 Ok(None)
@@ -312,6 +325,9 @@ impl Ground {
     /// The slot in which the last test of this run with this process's number was. Nobody is in it
     /// now, so that nothing needs to be looked for on the server.
     fn noted_slot(&self) -> Option<Name> {
+        if !self.places.is_remote() {
+            return None;
+        }
         let name = Name::parse(&run::read(self.config, &self.slot_note())?)?;
         (matches!(name, Name::Slot { .. }) && name.fingerprint() == self.fingerprint).then_some(name)
     }
@@ -368,7 +384,8 @@ impl Ground {
         let mut description = self.describe();
         if self.places.copies() {
             let template = self.template(test).await?;
-            self.places.copy(&template.name, &template.description, name).await?;
+            let copying = self.places.copy(&template.name, &template.description, name);
+            timed(Phase::Slot, copying).await?;
         } else {
             // One at a time: setups of several processes would meet in what is not in a schema.
             let lock = Name::template(&self.fingerprint).to_string();
@@ -385,8 +402,11 @@ impl Ground {
             }
             filled?;
         }
-        self.places.prepare(name).await?;
-        self.places.describe(name, &description).await
+        timed(Phase::Slot, async {
+            self.places.prepare(name).await?;
+            self.places.describe(name, &description).await
+        })
+        .await
     }
 
     /// A place of the test's own. Where making and dropping one costs too much, a recycled one
@@ -395,21 +415,8 @@ impl Ground {
         if !self.places.drops_clones() {
             return self.slot(Wanted { restart_identity: true, ..wanted }, test).await;
         }
-        // The first survey sweeps the clones of those who died.
-        if !self.swept_yet() {
-            self.survey().await?;
-        }
         let share = self.share(wanted, test).await?;
-        let template = self.template(test).await?;
-        let name = Name::clone_of(&self.fingerprint);
-        let Some(hold) = self.places.hold(&name.to_string(), false).await? else {
-            return Err(Error::cleanup(&name.to_string(), "its name is locked"));
-        };
-        if let Err(error) = self.places.copy(&template.name, &template.description, &name).await {
-            let _ = self.places.destroy(&name).await;
-            hold.release().await;
-            return Err(error);
-        }
+        let (name, hold) = self.stocked_or_new(test).await?;
         Ok(self.claim(name, Held::Clone(hold), wanted, share))
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod sqlite;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
@@ -89,6 +90,11 @@ pub(crate) trait Places: Send + Sync + fmt::Debug {
     /// What makes a template serve only this server: engine and version.
     fn version(&self) -> &str;
 
+    /// Whether looking at what is there costs a connection and round trips.
+    fn is_remote(&self) -> bool {
+        true
+    }
+
     /// What the other processes of this run need not ask the server again.
     fn facts(&self) -> String {
         String::new()
@@ -143,6 +149,25 @@ pub(crate) trait Places: Send + Sync + fmt::Debug {
     /// Makes a copy of a template.
     async fn copy(&self, template: &Name, description: &Description, name: &Name) -> Result<()>;
 
+    /// Makes a copy of a template that one test has, and takes the lock on its name. `None` if the
+    /// template is gone, or the name is taken.
+    async fn clone_of(
+        &self,
+        template: &Name,
+        description: &Description,
+        name: &Name,
+    ) -> Result<Option<Box<dyn Hold>>> {
+        let Some(hold) = self.hold(&name.to_string(), false).await? else { return Ok(None) };
+        match self.copy(template, description, name).await {
+            Ok(()) => Ok(Some(hold)),
+            Err(error) => {
+                let _ = self.destroy(name).await;
+                hold.release().await;
+                Err(error)
+            }
+        }
+    }
+
     /// Makes a place ready to be reset: baseline, marks.
     async fn prepare(&self, name: &Name) -> Result<()>;
 
@@ -150,8 +175,14 @@ pub(crate) trait Places: Send + Sync + fmt::Debug {
     async fn describe(&self, name: &Name, description: &Description) -> Result<()>;
 
     /// Opens the reset session of a slot, leases the slot with it and [settles](Attached::settle)
-    /// it. `None` if somebody has the lease, or if the slot is no more, half-made or kept.
-    async fn attach(&self, name: &Name, how: Settle) -> Result<Option<(Box<dyn Attached>, Settled)>>;
+    /// it. `None` if somebody still has the lease after `patience`, or if the slot is no more,
+    /// half-made or kept.
+    async fn attach(
+        &self,
+        name: &Name,
+        how: Settle,
+        patience: Duration,
+    ) -> Result<Option<(Box<dyn Attached>, Settled)>>;
 
     /// Drops a place and everything written about it; ends what is connected to it. `false` if
     /// somebody leased it in the meantime: then it stays.
@@ -242,6 +273,16 @@ pub struct Holder {
 /// A lock that ends with its process, however that ends.
 #[async_trait]
 pub(crate) trait Hold: Send + fmt::Debug {
+    /// Whether the lock is still held: its session may have ended.
+    async fn is_alive(&mut self) -> bool {
+        true
+    }
+
+    /// Drops the place whose name is locked.
+    async fn drop_place(&mut self, places: &dyn Places, name: &Name) -> Result<()> {
+        places.destroy(name).await.map(drop)
+    }
+
     /// Gives the lock back.
     async fn release(self: Box<Self>);
 }

@@ -717,7 +717,12 @@ impl Places for Databases {
         self.run("describe a database", &sql).await
     }
 
-    async fn attach(&self, name: &Name, how: Settle) -> Result<Option<(Box<dyn Attached>, Settled)>> {
+    async fn attach(
+        &self,
+        name: &Name,
+        how: Settle,
+        patience: Duration,
+    ) -> Result<Option<(Box<dyn Attached>, Settled)>> {
         let mut session = match self.hub.try_open(self.url(name)).await {
             Ok(session) => session,
             // Dropped since the survey; or its holder, who lets nobody else in, ended us.
@@ -727,12 +732,14 @@ impl Places for Databases {
         let template = Name::template(name.fingerprint());
         let sql = format!(
             "{COPYING}, lock_wait_timeout = 20, innodb_lock_wait_timeout = 20; \
-             SELECT GET_LOCK({lock}, 0) AND EXISTS (SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {lock}); \
+             SELECT GET_LOCK({lock}, {seconds}) AND EXISTS (SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {lock}); \
              SELECT (SELECT description FROM {META}.place WHERE name = {lock}); \
              SELECT (SELECT text FROM {META}.script WHERE name = {lock} AND ord = {DIGEST}); \
              SELECT name, columns_, transactional, filled, triggers_, next_id, checksum_ FROM {META}.tab \
              WHERE template = {template} ORDER BY triggers_ DESC, name",
             lock = literal(&name.to_string()),
+            // Whole ones.
+            seconds = patience.as_millis().div_ceil(1_000),
             template = literal(&template.to_string()),
         );
         let rows = match session.query(&sql).await {

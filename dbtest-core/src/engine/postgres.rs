@@ -294,19 +294,44 @@ impl Places for Databases {
     }
 
     async fn copy(&self, template: &Name, description: &Description, name: &Name) -> Result<()> {
-        // Copying files is faster, but on a durable server it waits for two checkpoints.
-        let strategy = match (self.facts.number >= 150_000, self.facts.durable) {
-            (false, _) => "",
-            (true, false) => " STRATEGY FILE_COPY",
-            (true, true) => " STRATEGY WAL_LOG",
-        };
-        let create = format!("CREATE DATABASE {name} TEMPLATE {template}{strategy}");
-        self.run("clone a database", &create).await?;
-        for sql in &description.after_clone {
-            self.run("copy a database's settings and grants", &sql.replace("@database@", &name.to_string()))
-                .await?;
+        for (operation, sql) in self.copying(template, description, name) {
+            self.run(operation, &sql).await?;
         }
         Ok(())
+    }
+
+    async fn clone_of(
+        &self,
+        template: &Name,
+        description: &Description,
+        name: &Name,
+    ) -> Result<Option<Box<dyn Hold>>> {
+        // All on one session: its locks, the copy, and later its end.
+        let mut lent = self.hub.session().await?;
+        lent.holds(true);
+        let (text, template_text) = (name.to_string(), template.to_string());
+        // What the session still holds of its last clone goes now. The last statement sees what a
+        // sweeper did for whom the one before it waited.
+        let sql = format!(
+            "SELECT pg_advisory_unlock_all()::text; SELECT {}::text; SELECT {}::text; \
+             SELECT 'there' FROM pg_database WHERE datname = {}",
+            lock_call("pg_try_advisory_lock", &text),
+            lock_call("pg_advisory_lock_shared", &template_text),
+            literal(&template_text)
+        );
+        let rows = lent.query("claim a name for a clone", &sql).await?;
+        let cells: Vec<_> = rows.iter().map(|row| row.first().and_then(Option::as_deref)).collect();
+        if !cells.contains(&Some("true")) || cells.last() != Some(&Some("there")) {
+            return Ok(None);
+        }
+        let mut clone = Clone { lent, name: text };
+        for (operation, sql) in self.copying(template, description, name) {
+            if let Err(error) = clone.lent.query(operation, &sql).await {
+                let _ = clone.drop_place(self, name).await;
+                return Err(error);
+            }
+        }
+        Ok(Some(Box::new(clone)))
     }
 
     async fn prepare(&self, name: &Name) -> Result<()> {
@@ -332,7 +357,12 @@ impl Places for Databases {
         self.run("describe a database", &sql).await
     }
 
-    async fn attach(&self, name: &Name, how: Settle) -> Result<Option<(Box<dyn Attached>, Settled)>> {
+    async fn attach(
+        &self,
+        name: &Name,
+        how: Settle,
+        patience: Duration,
+    ) -> Result<Option<(Box<dyn Attached>, Settled)>> {
         let session = match self.hub.try_open(self.url(name)).await {
             Ok(session) => session,
             // Dropped, being dropped, or closed since the survey; or its holder, who lets nobody
@@ -346,7 +376,7 @@ impl Places for Databases {
         let slot = Slot { place: place.clone(), meta: META.to_owned(), session };
         let described = "SELECT shobj_description(oid, 'pg_database') FROM pg_database \
             WHERE datname = current_database()";
-        slot.attach(&place, described, self.facts.superuser, how).await
+        slot.attach(&place, described, self.facts.superuser, how, patience).await
     }
 
     async fn destroy(&self, name: &Name) -> Result<bool> {
@@ -381,6 +411,26 @@ impl Places for Databases {
 }
 
 impl Databases {
+    /// The statements that copy a template, each with what it does.
+    fn copying(
+        &self,
+        template: &Name,
+        description: &Description,
+        name: &Name,
+    ) -> Vec<(&'static str, String)> {
+        // Copying files is faster, but on a durable server it waits for two checkpoints.
+        let strategy = match (self.facts.number >= 150_000, self.facts.durable) {
+            (false, _) => "",
+            (true, false) => " STRATEGY FILE_COPY",
+            (true, true) => " STRATEGY WAL_LOG",
+        };
+        let create = format!("CREATE DATABASE {name} TEMPLATE {template}{strategy}");
+        let after = description.after_clone.iter().map(|sql| sql.replace("@database@", &name.to_string()));
+        std::iter::once(("clone a database", create))
+            .chain(after.map(|sql| ("copy a database's settings and grants", sql)))
+            .collect()
+    }
+
     async fn destroy_alone(&self, name: &Name) -> Result<bool> {
         let state = format!(
             "SELECT (datconnlimit = -2)::int FROM pg_database WHERE datname = {}",
@@ -470,6 +520,51 @@ impl Hold for Locked {
     }
 }
 
+/// A clone that one test has: nobody else drops it while this session holds its name.
+struct Clone {
+    lent: Lent,
+    name: String,
+}
+
+impl fmt::Debug for Clone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Clone({})", self.name)
+    }
+}
+
+#[async_trait]
+impl Hold for Clone {
+    async fn is_alive(&mut self) -> bool {
+        self.lent.try_query("SELECT 1").await.is_ok()
+    }
+
+    async fn drop_place(&mut self, _places: &dyn Places, _name: &Name) -> Result<()> {
+        // Waiting there is one round trip. DROP DATABASE waits too, but in steps of 100 ms.
+        let end = format!(
+            "DO $$ BEGIN FOR polls IN 1..{} LOOP PERFORM pg_stat_clear_snapshot(); \
+             IF (SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = {}) = 0 THEN \
+               RETURN; END IF; PERFORM pg_sleep(0.001); END LOOP; \
+             RAISE EXCEPTION 'a connection to it does not end'; END $$",
+            PATIENCE.as_millis(),
+            literal(&self.name)
+        );
+        self.lent.query("end the connections of a clone", &end).await?;
+        // Somebody may connect again between the two.
+        let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        self.lent.query("drop a clone", &drop).await?;
+        // The lock on a name that is gone is in nobody's way: it goes with the session's next clone,
+        // without a round trip of its own.
+        self.lent.holds(false);
+        Ok(())
+    }
+
+    async fn release(mut self: Box<Self>) {
+        if self.lent.query("unlock a name", "SELECT pg_advisory_unlock_all()::text").await.is_ok() {
+            self.lent.holds(false);
+        }
+    }
+}
+
 /// A leased slot.
 pub(super) struct Slot {
     pub(super) place: String,
@@ -493,19 +588,25 @@ impl Slot {
         described: &str,
         superuser: bool,
         how: Settle,
+        patience: Duration,
     ) -> Result<Option<(Box<dyn Attached>, Settled)>> {
         // One session keeps the role for good: changing it throws cached plans away. The lease comes
         // in a statement of its own, so that those after it see what its last holder did.
         let replica = if superuser { "SET session_replication_role = replica; " } else { "" };
+        let lease = if patience.is_zero() {
+            format!("{}::text", lock_call("pg_try_advisory_lock", lock))
+        } else {
+            format!("({}::text IS NOT NULL)::text", lock_call("pg_advisory_lock", lock))
+        };
         let sql = format!(
             "SET application_name = '{}'; SET synchronous_commit = off; SET row_security = off; \
+             SET lock_timeout = '{}ms'; SELECT set_config('dbtest.leased', {lease}, false); \
              SET lock_timeout = '20s'; {replica}\
-             SELECT set_config('dbtest.leased', {}::text, false); \
              SELECT CASE WHEN current_setting('dbtest.leased') = 'true' \
                AND (SELECT d::json -> 'identity' IS NOT NULL AND d::json -> 'kept' IS NULL FROM ({described}) AS t (d)) \
                THEN {}.settle({}) ELSE 'not ours' END",
             crate::hub::application(),
-            lock_call("pg_try_advisory_lock", lock),
+            patience.as_millis(),
             self.meta,
             how.spared.unwrap_or(0),
         );
@@ -519,8 +620,8 @@ impl Slot {
                 Some("busy") => self.settle(how).await?,
                 reason => Settled::Rebuild(reason.unwrap_or("its reset gave no answer").to_owned()),
             },
-            // Somebody is dropping the database at this moment.
-            Err(error) if error.connect || error.is("57P01") => return Ok(None),
+            // Somebody is dropping the database at this moment, or did not give the lease back in time.
+            Err(error) if error.connect || error.is("57P01") || error.is("55P03") => return Ok(None),
             // Whether the lease was had is not known; whoever drops the slot asks for it.
             Err(error) => Settled::Rebuild(format!("it could not be put back: {}", error.message)),
         };

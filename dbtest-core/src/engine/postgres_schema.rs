@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::url::Url;
 use async_trait::async_trait;
@@ -232,11 +233,16 @@ impl Places for Schemas {
         self.run("describe a schema", &sql).await
     }
 
-    async fn attach(&self, name: &Name, how: Settle) -> Result<Option<(Box<dyn Attached>, Settled)>> {
+    async fn attach(
+        &self,
+        name: &Name,
+        how: Settle,
+        patience: Duration,
+    ) -> Result<Option<(Box<dyn Attached>, Settled)>> {
         let session = self.hub.open_own().await?;
         let slot = Slot { place: name.to_string(), meta: Self::meta(name), session };
         let described = format!("SELECT obj_description(to_regnamespace('{name}'), 'pg_namespace')");
-        slot.attach(&lease(name), &described, self.facts.superuser, how).await
+        slot.attach(&lease(name), &described, self.facts.superuser, how, patience).await
     }
 
     async fn destroy(&self, name: &Name) -> Result<bool> {

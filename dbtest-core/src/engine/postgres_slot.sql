@@ -144,19 +144,26 @@ BEGIN
   INSERT INTO @meta@.lob SELECT oid FROM pg_catalog.pg_largeobject_metadata WHERE @lobs@;
 END $do$;
 
--- Ends every other connection, then puts everything back. One round trip. Returns 'busy' while
--- another connection is still there, 'clean' when all is at its baseline, else why it can't be.
+-- Ends every other connection, then puts everything back. One round trip: it waits itself until they
+-- are gone. Returns 'busy' if one is still there after a tenth of a second and more, 'clean' when all is at its baseline, else why it can't be.
 -- The connection with the spared process is our own, has nothing open, and stays.
 CREATE FUNCTION @meta@.settle(spared int) RETURNS text LANGUAGE plpgsql AS $f$
 DECLARE
   marks oid[];
   t record;
+  polls int := 0;
   replica boolean := current_setting('session_replication_role') = 'replica';
 BEGIN
-  IF (SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_get_activity(NULL) a
-      WHERE a.pid NOT IN (pg_backend_pid(), spared) AND @others@) > 0 THEN
-    RETURN 'busy';
-  END IF;
+  WHILE (SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_get_activity(NULL) a
+         WHERE a.pid NOT IN (pg_backend_pid(), spared) AND @others@) > 0 LOOP
+    IF polls = 100 THEN
+      RETURN 'busy';
+    END IF;
+    polls := polls + 1;
+    PERFORM pg_sleep(0.001);
+    -- Who is connected is looked up once in a transaction.
+    PERFORM pg_stat_clear_snapshot();
+  END LOOP;
   SELECT array_agg(DISTINCT relid) INTO marks FROM @meta@.mark;
   IF marks IS NULL OR 0::oid <> ALL (marks) THEN
     RETURN 'the server was restarted after a crash';

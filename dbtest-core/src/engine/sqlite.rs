@@ -154,6 +154,10 @@ impl Places for Files {
         format!("sqlite3 {}", self.path(name, "db").display())
     }
 
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     async fn survey(&self) -> Result<Vec<Found>> {
         let entries = std::fs::read_dir(&self.folder)
             .map_err(|error| Error::system(format!("read the folder {}", self.folder.display()), error))?;
@@ -284,7 +288,14 @@ impl Places for Files {
             .map_err(|error| Error::system(format!("write {}", path.display()), error))
     }
 
-    async fn attach(&self, name: &Name, how: Settle) -> Result<Option<(Box<dyn Attached>, Settled)>> {
+    /// The system frees the locks of a process before it tells anybody that it has ended, so there is
+    /// nothing to be patient for.
+    async fn attach(
+        &self,
+        name: &Name,
+        how: Settle,
+        _patience: Duration,
+    ) -> Result<Option<(Box<dyn Attached>, Settled)>> {
         let path = self.path(name, "lease");
         let Some(lock) = try_lock(&path)? else { return Ok(None) };
         if !self.path(name, "db").exists() {

@@ -5,6 +5,7 @@ mod container;
 mod doctor;
 mod idle;
 mod installed;
+mod pooler;
 mod registry;
 
 use std::collections::HashMap;
@@ -25,6 +26,7 @@ use crate::config::{ServerChoice, config, image_for, url_for};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::name::Name;
+use crate::report::{Phase, timed};
 use crate::{guard, run, runtime};
 
 /// Where a test's databases live: how to find or start a server.
@@ -197,7 +199,9 @@ pub(crate) async fn find(server: &Server, engine: Engine, connect: &Connect) -> 
     };
     let look = || {
         let (server, connect) = (server.clone(), Arc::clone(connect));
-        runtime::run(Box::pin(async move { recall_or_look(&server, engine, &connect).await.map(Arc::new) }))
+        runtime::run(Box::pin(async move {
+            timed(Phase::Server, recall_or_look(&server, engine, &connect)).await.map(Arc::new)
+        }))
     };
     found.get_or_init(look).await.clone()
 }
@@ -387,6 +391,9 @@ async fn at_url(source: &str, url: &str, engine: Engine, connect: &Connect) -> R
         .map_err(|error| Error::connect(&format!("{}, {source}", crate::url::shown(&url)), engine, error))?;
     let mut running = Running::new(engine, url, source.to_owned(), false, None);
     guard::signs(engine, &mut *session, &running).await?;
+    if engine == Engine::Postgres {
+        pooler::refuse(connect, &mut *session, &running).await?;
+    }
     running.session = Mutex::new(Some(session));
     Ok(running)
 }
@@ -511,50 +518,76 @@ fn is_full(error: &DbError) -> bool {
     error.is("53300") || error.is("1040")
 }
 
-/// Asks the server whether it really runs without durability; a setting that an image or a
-/// version ignores would cost every test, silently.
-async fn prove_fast(engine: Engine, session: &mut dyn Session, origin: &str) -> Result<()> {
-    let (query, setting, expected) = match engine {
-        Engine::MySql => {
-            let query = "SELECT @@global.innodb_flush_log_at_trx_commit";
-            (query, "innodb_flush_log_at_trx_commit", "0")
-        }
-        _ => ("SHOW fsync", "fsync", "off"),
-    };
-    let rows = session.query(query).await.map_err(|error| Error::database("read settings", origin, error))?;
-    let value = rows.first().and_then(|row| row.first()).and_then(Option::as_deref).unwrap_or("nothing");
-    if value == expected {
-        return Ok(());
-    }
-    Err(Error::unavailable(
-        format!("{origin} was started with {setting}={expected} but says {value}"),
-        "use an image whose entrypoint passes its arguments on, or turn durable() on",
-    ))
+/// A setting of a server's command line, and what the server says of it then.
+struct Setting {
+    argument: &'static str,
+    variable: &'static str,
+    /// How versions word it. Empty where a version may not know the setting.
+    values: &'static [&'static str],
 }
 
-/// Settings that make a server fast and forgetful, as its command line takes them. `loose`
-/// skips what a version does not have.
+const fn setting(argument: &'static str, variable: &'static str, values: &'static [&'static str]) -> Setting {
+    Setting { argument, variable, values }
+}
+
+/// Settings that make a server fast and forgetful. `loose` skips what a version does not have.
+const fn fast(engine: Engine) -> &'static [Setting] {
+    match engine {
+        Engine::MySql => MYSQL_FAST,
+        _ => POSTGRES_FAST,
+    }
+}
+
+const MYSQL_FAST: &[Setting] = &[
+    setting("--skip-log-bin", "log_bin", &["0", "OFF"]),
+    setting("--sync-binlog=0", "sync_binlog", &["0"]),
+    setting("--innodb-flush-log-at-trx-commit=0", "innodb_flush_log_at_trx_commit", &["0"]),
+    setting("--innodb-doublewrite=OFF", "innodb_doublewrite", &["0", "OFF"]),
+    setting("--loose-innodb-redo-log-capacity=33554432", "innodb_redo_log_capacity", &[]),
+];
+
+const POSTGRES_FAST: &[Setting] = &[
+    setting("fsync=off", "fsync", &["off"]),
+    setting("synchronous_commit=off", "synchronous_commit", &["off"]),
+    setting("full_page_writes=off", "full_page_writes", &["off"]),
+    setting("wal_level=minimal", "wal_level", &["minimal"]),
+    setting("max_wal_senders=0", "max_wal_senders", &["0"]),
+    setting("autovacuum=off", "autovacuum", &["off"]),
+    // A gigabyte of log, the default, has no use in memory.
+    setting("max_wal_size=256MB", "max_wal_size", &["256MB"]),
+];
+
+/// Asks the server whether it really runs with these settings; one that an image or a version
+/// ignores would cost every test, silently.
+async fn prove_fast(engine: Engine, session: &mut dyn Session, origin: &str) -> Result<()> {
+    let asked = || fast(engine).iter().filter(|setting| !setting.values.is_empty());
+    let columns: Vec<_> = asked()
+        .map(|setting| match engine {
+            Engine::MySql => format!("@@global.{}", setting.variable),
+            _ => format!("current_setting('{}')", setting.variable),
+        })
+        .collect();
+    let query = format!("SELECT {}", columns.join(", "));
+    let rows =
+        session.query(&query).await.map_err(|error| Error::database("read settings", origin, error))?;
+    for (at, setting) in asked().enumerate() {
+        let value = rows.first().and_then(|row| row.get(at)?.as_deref()).unwrap_or("nothing");
+        if !setting.values.contains(&value) {
+            return Err(Error::unavailable(
+                format!(
+                    "{origin} was started with {} but says {}={value}",
+                    setting.argument, setting.variable
+                ),
+                "use an image whose entrypoint passes its arguments on, or turn durable() on",
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn fast_args(engine: Engine) -> Vec<String> {
-    let settings: &[&str] = match engine {
-        Engine::MySql => &[
-            "--skip-log-bin",
-            "--sync-binlog=0",
-            "--innodb-flush-log-at-trx-commit=0",
-            "--innodb-doublewrite=OFF",
-            "--loose-innodb-redo-log-capacity=33554432",
-        ],
-        _ => &[
-            "fsync=off",
-            "synchronous_commit=off",
-            "full_page_writes=off",
-            "wal_level=minimal",
-            "max_wal_senders=0",
-            "autovacuum=off",
-            // A gigabyte of log, the default, has no use in memory.
-            "max_wal_size=256MB",
-        ],
-    };
-    arguments(engine, settings)
+    let settings: Vec<_> = fast(engine).iter().map(|setting| setting.argument).collect();
+    arguments(engine, &settings)
 }
 
 /// Room for every test thread of every process.

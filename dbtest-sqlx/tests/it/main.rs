@@ -10,6 +10,8 @@ mod dump;
 mod growth;
 mod manners;
 mod parametrised;
+#[cfg(feature = "postgres")]
+mod pooler;
 mod round_trips;
 #[cfg(feature = "postgres")]
 mod sandbox;

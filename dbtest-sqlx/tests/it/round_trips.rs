@@ -9,9 +9,14 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dbtest_sqlx::{Fixture, Server};
+use sqlx::mysql::MySqlConnectOptions;
+use sqlx::postgres::PgConnectOptions;
 
 /// Tells a process started by a test which server to use, and under which strategy.
 const CHILD: &str = "DBTEST_TEST_ROUND_TRIPS";
+
+/// Tells it to prepare, as a setup script does, and not to run the test.
+const PREPARE: &str = "DBTEST_TEST_ROUND_TRIPS_PREPARE";
 
 /// At most, above what the test's own statement costs.
 const CONNECTIONS: usize = 2;
@@ -41,7 +46,7 @@ stream!(TcpStream, UnixStream);
 
 /// Where the server listens.
 #[derive(Clone)]
-enum Address {
+pub(crate) enum Address {
     Tcp(String, u16),
     Unix(PathBuf),
 }
@@ -63,18 +68,18 @@ impl Address {
 
 /// One connection. Its login is its own cost, and not counted as round trips.
 #[derive(Clone, Copy, Default)]
-struct Counted {
+pub(crate) struct Counted {
     logged_in: bool,
     waiting: bool,
     trips: u32,
 }
 
-type Count = Arc<Mutex<Vec<Counted>>>;
+pub(crate) type Count = Arc<Mutex<Vec<Counted>>>;
 
 /// Whether the server has let the client in, after all that it said until now.
-type LoggedIn = fn(&[u8]) -> bool;
+pub(crate) type LoggedIn = fn(&[u8]) -> bool;
 
-fn relay(address: Address, logged_in: LoggedIn) -> (u16, Count) {
+pub(crate) fn relay(address: Address, logged_in: LoggedIn) -> (u16, Count) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let count = Count::default();
@@ -132,7 +137,16 @@ fn pipe(mut from: Box<dyn Stream>, mut to: Box<dyn Stream>, mut told: impl FnMut
     });
 }
 
-fn postgres_logged_in(heard: &[u8]) -> bool {
+pub(crate) fn postgres_address(options: &PgConnectOptions) -> Address {
+    let socket = options.get_socket().map(|folder| folder.join(format!(".s.PGSQL.{}", options.get_port())));
+    Address::new(options.get_host(), options.get_port(), socket.as_deref())
+}
+
+fn mysql_address(options: &MySqlConnectOptions) -> Address {
+    Address::new(options.get_host(), options.get_port(), options.get_socket().map(PathBuf::as_path))
+}
+
+pub(crate) fn postgres_logged_in(heard: &[u8]) -> bool {
     heard.windows(5).any(|bytes| bytes == b"Z\0\0\0\x05")
 }
 
@@ -149,24 +163,28 @@ fn mysql_logged_in(mut heard: &[u8]) -> bool {
 }
 
 /// Runs the same test in a process of its own, as nextest does.
-fn child(test: &str, url: &str, strategy: &str, run: &str) {
-    let output = Command::new(std::env::current_exe().expect("this executable"))
+fn child(test: &str, url: &str, strategy: &str, run: &str, prepare: bool) {
+    let mut command = Command::new(std::env::current_exe().expect("this executable"));
+    command
         .args(["--exact", "--nocapture", test])
         .env(CHILD, url)
         .env("DBTEST_STRATEGY", strategy)
         .env("NEXTEST_RUN_ID", run)
         .env("NEXTEST_TEST_GLOBAL_SLOT", "3")
-        .stdin(Stdio::null())
-        .output()
-        .expect("a child process");
+        .stdin(Stdio::null());
+    if prepare {
+        // A setup script has no slot.
+        command.env(PREPARE, "1").env_remove("NEXTEST_TEST_GLOBAL_SLOT");
+    }
+    let output = command.output().expect("a child process");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 macro_rules! engine {
-    ($engine:ident, $backend:ident, $options:ident, $home:literal, $logged_in:ident, [$($strategy:ident),+]) => {
+    ($engine:ident, $backend:ident, $options:ident, $home:literal, $address:ident, $logged_in:ident, [$($strategy:ident),+]) => {
         mod $engine {
             use dbtest_sqlx::$backend;
-            use sqlx::{$engine::$options, Row};
+            use sqlx::Row;
 
             use super::*;
 
@@ -174,8 +192,8 @@ macro_rules! engine {
                 Fixture::new().sql("round_trips.sql", format!("CREATE TABLE {strategy} (x INT)"))
             }
 
-            async fn body(url: &str, strategy: &str) {
-                let db = fixture(strategy).server(Server::url(url)).open().await.expect("a database");
+            async fn body(fixture: Fixture<$backend>) {
+                let db = fixture.open().await.expect("a database");
                 // One round trip of the test's own.
                 let one = sqlx::raw_sql("SELECT 'one'").fetch_one(db.handle()).await.expect("a row");
                 assert_eq!(one.get::<String, _>(0), "one");
@@ -184,25 +202,27 @@ macro_rules! engine {
 
             async fn counted(test: &str, strategy: &'static str) {
                 if let Ok(url) = std::env::var(CHILD) {
-                    return body(&url, strategy).await;
+                    let fixture = fixture(strategy).server(Server::url(&url));
+                    return if std::env::var_os(PREPARE).is_some() {
+                        fixture.prepare().await.expect("prepared");
+                    } else {
+                        body(fixture).await;
+                    };
                 }
                 let db = Fixture::<$backend>::new().empty().open().await.expect("a database");
                 let url = db.database_url();
                 let options: $options = url.parse().expect("a URL");
-                let socket = options.get_socket().map(|path| {
-                    if $home == "postgres" { path.join(format!(".s.PGSQL.{}", options.get_port())) } else { path.clone() }
-                });
-                let address = Address::new(options.get_host(), options.get_port(), socket.as_deref());
-                let (port, count) = relay(address, $logged_in);
+                let (port, count) = relay($address(&options), $logged_in);
                 let user = url.split_once('@').expect("a user").0;
                 let url = format!("{user}@127.0.0.1:{port}/{}", $home);
                 let run = format!("round-trips-{}", std::process::id());
                 let (test, counts) = (test.to_owned(), Arc::clone(&count));
                 tokio::task::spawn_blocking(move || {
-                    // The first of a run looks at the whole server, and makes what is not there.
-                    child(&test, &url, strategy, &run);
+                    child(&test, &url, strategy, &run, true);
+                    // The first in its place of a run looks at the whole server, and makes what is not there.
+                    child(&test, &url, strategy, &run, false);
                     counts.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                    child(&test, &url, strategy, &run);
+                    child(&test, &url, strategy, &run, false);
                 })
                 .await
                 .expect("children");
@@ -231,6 +251,7 @@ engine!(
     SqlxPostgres,
     PgConnectOptions,
     "postgres",
+    postgres_address,
     postgres_logged_in,
     [rollback, truncate, template, schema]
 );
@@ -239,6 +260,7 @@ engine!(
     SqlxMySql,
     MySqlConnectOptions,
     "information_schema",
+    mysql_address,
     mysql_logged_in,
     [rollback, truncate, template, schema]
 );
