@@ -1,6 +1,7 @@
 //! Engines: what SQL it takes to create, clone, seal, list, reset and drop.
 
 pub(crate) mod mysql;
+mod mysql_slot;
 pub(crate) mod postgres;
 pub(crate) mod postgres_schema;
 pub(crate) mod sqlite;

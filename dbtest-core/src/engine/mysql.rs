@@ -2,7 +2,6 @@
 //! script of DDL and copies of its rows, and clones are recycled: DDL costs too much for a test.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use ::url::Url;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use super::mysql_slot::Slot;
 use super::{Attached, Details, Engine, Found, Hold, Holder, Met, Places, Sandboxing, Settle, Settled};
 use crate::backend::{Check, DbError, Rows, Sandbox, Session};
 use crate::description::Description;
@@ -19,13 +19,16 @@ use crate::name::Name;
 use crate::server::{Connect, Finding};
 
 /// Our own database: what is written on places, the scripts of templates, their baselines.
-const META: &str = "dbtest_meta";
+pub(super) const META: &str = "dbtest_meta";
 
 /// The line of a script at which a slot keeps the digest of its schema.
 const DIGEST: i32 = -1;
 
+/// The line at which a template keeps its foreign keys that cascade between filled tables.
+pub(super) const CASCADES: i32 = -2;
+
 /// How long a connection that was killed may take to end.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Databases on one MySQL or MariaDB server.
 #[derive(Debug)]
@@ -180,9 +183,12 @@ impl Databases {
         let mut lent = self.hub.session().await?;
         let deadline = Instant::now() + PATIENCE;
         let mut others = Others::default();
-        while let Some(kill) = others.told(lent.try_query(&others_sql(name)).await).map_err(|error| {
-            Error::database("list the connections of a database", &self.hub.shown(), error)
-        })? {
+        let sql = others_sql(self.flavour.mariadb, name);
+        while let Some(kill) =
+            others.told(lent.try_query(&sql).await.map(|rows| others_of(&rows, name))).map_err(|error| {
+                Error::database("list the connections of a database", &self.hub.shown(), error)
+            })?
+        {
             for id in kill {
                 // It may have ended by itself since.
                 let _ = lent.try_query(&format!("KILL {id}")).await;
@@ -306,6 +312,26 @@ impl Databases {
         Ok(ordered)
     }
 
+    /// Pairs of filled tables where changing a row of the one may change rows of the other, as JSON
+    /// and in small letters.
+    async fn cascades(&self, lent: &mut Lent, template: &Name, tables: &[Table]) -> Result<String> {
+        let sql = format!(
+            "SELECT REFERENCED_TABLE_NAME, TABLE_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS \
+             WHERE CONSTRAINT_SCHEMA = {} AND NOT (UPDATE_RULE IN ('RESTRICT', 'NO ACTION') \
+             AND DELETE_RULE IN ('RESTRICT', 'NO ACTION'))",
+            literal(&template.to_string())
+        );
+        let rows = lent.query("read the foreign keys of a template", &sql).await?;
+        let filled: Vec<String> =
+            tables.iter().filter(|table| table.filled).map(|table| table.name.to_lowercase()).collect();
+        let pairs: Vec<Vec<String>> = rows
+            .into_iter()
+            .map(|row| row.into_iter().flatten().map(|name| name.to_lowercase()).collect::<Vec<_>>())
+            .filter(|pair| pair.iter().all(|table| filled.contains(table)))
+            .collect();
+        Ok(serde_json::Value::from(pairs).to_string())
+    }
+
     /// What each table of the template holds, asked from the server.
     async fn baseline(&self, lent: &mut Lent, template: &Name, names: &[String]) -> Result<Vec<Table>> {
         let operation = "read the baseline of a template";
@@ -326,7 +352,9 @@ impl Databases {
                            AND EXTRA NOT LIKE '%GENERATED%' AND EXTRA NOT LIKE '%INVISIBLE%'; \
                          SELECT (SELECT TRANSACTIONS FROM information_schema.ENGINES e WHERE e.ENGINE = t.ENGINE), \
                            t.AUTO_INCREMENT, (SELECT COUNT(*) FROM information_schema.TRIGGERS g \
-                           WHERE g.EVENT_OBJECT_SCHEMA = {schema} AND g.EVENT_OBJECT_TABLE = {table}) \
+                           WHERE g.EVENT_OBJECT_SCHEMA = {schema} AND g.EVENT_OBJECT_TABLE = {table} \
+                           AND (g.EVENT_MANIPULATION = 'DELETE' \
+                             OR (g.EVENT_MANIPULATION = 'INSERT' AND EXISTS (SELECT 1 FROM {full})))) \
                            FROM information_schema.TABLES t WHERE t.TABLE_SCHEMA = {schema} AND t.TABLE_NAME = {table}; \
                          SELECT EXISTS (SELECT 1 FROM {full}); CHECKSUM TABLE {full}"
                     ),
@@ -350,22 +378,23 @@ impl Databases {
 
 /// One table of a template: its baseline, and the SQL that restores it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Table {
-    name: String,
-    columns: String,
-    transactional: bool,
-    filled: bool,
-    triggers: bool,
-    next_id: Option<u64>,
-    checksum: Option<i64>,
+pub(super) struct Table {
+    pub(super) name: String,
+    pub(super) columns: String,
+    pub(super) transactional: bool,
+    pub(super) filled: bool,
+    /// Of the user's own, that fire while it is put back.
+    pub(super) triggers: bool,
+    pub(super) next_id: Option<u64>,
+    pub(super) checksum: Option<i64>,
 }
 
 impl Table {
-    fn clear(&self) -> String {
+    pub(super) fn clear(&self) -> String {
         format!("DELETE FROM {}", quoted(&self.name))
     }
 
-    fn restore(&self, template: &Name) -> String {
+    pub(super) fn restore(&self, template: &Name) -> String {
         let (name, columns) = (quoted(&self.name), &self.columns);
         format!("INSERT INTO {name} ({columns}) SELECT {columns} FROM {template}.{name}")
     }
@@ -386,33 +415,72 @@ impl Table {
 }
 
 /// Whether the session was ended from outside. If it was the whole server, the next call says so.
-fn killed(error: &DbError) -> bool {
+pub(super) fn killed(error: &DbError) -> bool {
     error.connect || ["1053", "1317", "1927"].iter().any(|code| error.is(code))
 }
 
 /// A string literal for MySQL, where a backslash escapes.
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     crate::sql::literal(&text.replace('\\', "\\\\"))
 }
 
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
-fn column_of(rows: Rows, column: usize) -> Vec<String> {
+pub(super) fn column_of(rows: Rows, column: usize) -> Vec<String> {
     rows.into_iter().filter_map(|row| row.into_iter().nth(column).flatten()).collect()
 }
 
 /// "Cannot convert string": while anybody on the server runs a statement with bytes that are no
 /// text, MySQL cannot list what runs. It is over in a moment.
-const UNREADABLE: &str = "3854";
+pub(super) const UNREADABLE: &str = "3854";
 
-fn others_sql(name: &Name) -> String {
+/// Lists the connections to a database. On MariaDB every query of its own table of them writes a
+/// file, which SHOW does not.
+pub(super) fn others_sql(mariadb: bool, name: &Name) -> String {
+    if mariadb {
+        // What a connection runs may hold bytes that are no text.
+        return "SET @dbtest_results = @@character_set_results; SET character_set_results = ascii; \
+            SHOW FULL PROCESSLIST; SET character_set_results = @dbtest_results; SELECT 'me', CONNECTION_ID()"
+            .to_owned();
+    }
     format!(
-        "SELECT ID, COMMAND = 'Sleep', COALESCE(INFO LIKE '%information\\_schema%', 0), DB IS NULL \
-         FROM information_schema.PROCESSLIST WHERE (DB = {} OR COMMAND = 'Busy') AND ID <> CONNECTION_ID()",
+        "SELECT 'other', ID, COMMAND = 'Sleep', COALESCE(INFO LIKE '%information\\_schema%', 0), 0 \
+         FROM information_schema.PROCESSLIST WHERE DB = {} AND ID <> CONNECTION_ID()",
         literal(&name.to_string())
     )
+}
+
+/// Reads an answer to [`others_sql`], whatever else is in it: the connection's number, whether it is
+/// idle, whether its statement names information_schema, and whether it is not known where it is.
+pub(super) fn others_of(rows: &Rows, name: &Name) -> Rows {
+    /// Number, user, host, database, command, time, state, statement.
+    const SHOWN: usize = 8;
+    let name = name.to_string();
+    let me = rows.iter().find(|row| row.first().and_then(|cell| cell.as_deref()) == Some("me"));
+    let me = me.and_then(|row| row.get(1)?.as_deref());
+    let mut others = Rows::new();
+    for row in rows {
+        let cell = |at: usize| row.get(at).and_then(|cell| cell.as_deref());
+        if cell(0) == Some("other") {
+            others.push(row[1..].to_vec());
+        } else if row.len() >= SHOWN && cell(0) != me {
+            let nowhere = cell(4) == Some("Busy");
+            if nowhere || cell(3) == Some(name.as_str()) {
+                let flag = |is: bool| Some(u8::from(is).to_string());
+                let catalogue =
+                    cell(7).is_some_and(|sql| sql.to_ascii_lowercase().contains("information_schema"));
+                others.push(vec![
+                    row[0].clone(),
+                    flag(cell(4) == Some("Sleep")),
+                    flag(catalogue),
+                    flag(nowhere),
+                ]);
+            }
+        }
+    }
+    others
 }
 
 /// The connections to a database, as one poll after the other sees them.
@@ -423,7 +491,7 @@ fn others_sql(name: &Name) -> String {
 /// whose lock it does not get at once it shows as `Busy`, without a database: it may be anybody's,
 /// so it is not killed, and nothing is quiet before it is known where it is.
 #[derive(Debug, Default)]
-struct Others(HashMap<u64, u32>);
+pub(super) struct Others(HashMap<u64, u32>);
 
 impl Others {
     /// Polls, a millisecond apart, until a connection at work is believed to belong here.
@@ -431,9 +499,9 @@ impl Others {
     /// The same for one whose statement names information_schema.
     const SEEN_IN_CATALOGUE: u32 = 1_000;
 
-    /// What an answer to [`others_sql`] tells: `None`, nobody else is there; else whom to kill
+    /// What an answer of [`others_of`] tells: `None`, nobody else is there; else whom to kill
     /// before the next poll.
-    fn told(&mut self, answer: Result<Rows, DbError>) -> Result<Option<Vec<u64>>, DbError> {
+    pub(super) fn told(&mut self, answer: Result<Rows, DbError>) -> Result<Option<Vec<u64>>, DbError> {
         match answer {
             Err(error) if error.is(UNREADABLE) => Ok(Some(Vec::new())),
             Ok(rows) if rows.is_empty() => Ok(None),
@@ -441,7 +509,7 @@ impl Others {
         }
     }
 
-    /// Which to kill, after `rows` of [`others_sql`].
+    /// Which to kill, after `rows` of [`others_of`].
     fn overstaying(&mut self, rows: &Rows) -> Vec<u64> {
         let mut seen = std::collections::HashMap::new();
         let mut kill = Vec::new();
@@ -466,7 +534,7 @@ impl Others {
 }
 
 /// One number over the whole schema: it differs after any DDL that changed something.
-fn digest_sql(name: &Name) -> String {
+pub(super) fn digest_sql(name: &Name) -> String {
     let schema = literal(&name.to_string());
     let part = |table: &str, column: &str, columns: &str| {
         format!(
@@ -522,7 +590,7 @@ fn digest_sql(name: &Name) -> String {
 }
 
 /// The settings under which a copy is made: the template's rows are right already.
-const COPYING: &str = "SET SESSION foreign_key_checks = 0, unique_checks = 0, \
+pub(super) const COPYING: &str = "SET SESSION foreign_key_checks = 0, unique_checks = 0, \
     sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION'";
 
 #[async_trait]
@@ -657,6 +725,11 @@ impl Places for Databases {
                 literal(text)
             ));
         }
+        let cascades = self.cascades(&mut lent, name, &tables).await?;
+        sql.push_str(&format!(
+            "; INSERT INTO {META}.script VALUES ({template}, {CASCADES}, {})",
+            literal(&cascades)
+        ));
         let number = |value: Option<String>| value.unwrap_or_else(|| "NULL".to_owned());
         for table in &tables {
             sql.push_str(&format!(
@@ -677,7 +750,7 @@ impl Places for Databases {
         let read = format!(
             "SELECT CONCAT('CREATE DATABASE {name} CHARACTER SET ', DEFAULT_CHARACTER_SET_NAME, ' COLLATE ', \
                DEFAULT_COLLATION_NAME) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {template}; \
-             SELECT text FROM {META}.script WHERE name = {template} ORDER BY ord",
+             SELECT text FROM {META}.script WHERE name = {template} AND ord >= 0 ORDER BY ord",
             template = literal(&template.to_string())
         );
         let mut statements =
@@ -757,8 +830,16 @@ impl Places for Databases {
         }
         let digest = cell(2);
         let tables = rows.iter().skip(3).filter_map(|row| Table::from_row(row)).collect();
-        let mariadb = self.flavour.mariadb;
-        let mut slot = Slot { name: name.clone(), template, tables, digest, mariadb, session };
+        let mut slot = Slot {
+            name: name.clone(),
+            template,
+            tables,
+            digest,
+            mariadb: self.flavour.mariadb,
+            session,
+            signs: None,
+            clean: None,
+        };
         let settled = slot.settle(how).await?;
         Ok(Some((Box::new(slot), settled)))
     }
@@ -855,133 +936,6 @@ impl Hold for Locked {
         if self.lent.query("unlock a name", &unlock).await.is_ok() {
             self.lent.holds(false);
         }
-    }
-}
-
-/// A leased slot.
-struct Slot {
-    name: Name,
-    template: Name,
-    tables: Vec<Table>,
-    /// The slot's schema when it was made.
-    digest: Option<String>,
-    mariadb: bool,
-    session: Box<dyn Session>,
-}
-
-impl fmt::Debug for Slot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Slot({})", self.name)
-    }
-}
-
-impl Slot {
-    async fn quiet(&mut self) -> Result<(), DbError> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut others = Others::default();
-        while let Some(kill) = others.told(self.session.query(&others_sql(&self.name)).await)? {
-            for id in kill {
-                let _ = self.session.execute(&format!("KILL {id}")).await;
-            }
-            if Instant::now() > deadline {
-                return Err(DbError::statement(None, "a connection to it does not end"));
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        Ok(())
-    }
-
-    /// Tables whose content differs from the template's.
-    async fn differing(&mut self, among: &[Table]) -> Result<Vec<Table>, DbError> {
-        if among.is_empty() {
-            return Ok(Vec::new());
-        }
-        let names: Vec<_> = among.iter().map(|table| quoted(&table.name)).collect();
-        let rows = self.session.query(&format!("CHECKSUM TABLE {}", names.join(", "))).await?;
-        Ok(among
-            .iter()
-            .zip(rows)
-            .filter(|(table, row)| {
-                let sum = row.get(1).cloned().flatten().and_then(|text| text.parse::<i64>().ok());
-                sum != Some(if table.filled { table.checksum.unwrap_or(-1) } else { 0 })
-            })
-            .map(|(table, _)| table.clone())
-            .collect())
-    }
-
-    async fn reset(&mut self, how: Settle) -> Result<Settled, DbError> {
-        self.quiet().await?;
-        if !how.rolled_back {
-            let digest = self.session.query(&digest_sql(&self.name)).await?;
-            if self.digest.as_deref() != scalar(&digest) {
-                return Ok(Settled::Rebuild("the test changed the schema".to_owned()));
-            }
-        }
-        let tables: Vec<Table> =
-            self.tables.iter().filter(|table| !how.rolled_back || !table.transactional).cloned().collect();
-        let (filled, empty): (Vec<_>, Vec<_>) = tables.iter().cloned().partition(|table| table.filled);
-        let mut work: Vec<String> = Vec::new();
-        let changed = self.differing(&filled).await?;
-        // Tables with triggers come first: what their triggers write is cleared after them.
-        for triggers in [true, false] {
-            work.extend(empty.iter().filter(|t| t.triggers == triggers).map(Table::clear));
-            for table in changed.iter().filter(|table| table.triggers == triggers) {
-                work.push(table.clear());
-                work.push(table.restore(&self.template));
-            }
-        }
-        if !work.is_empty() {
-            self.session.execute(&format!("START TRANSACTION; {}; COMMIT", work.join("; "))).await?;
-        }
-        if tables.iter().any(|table| table.triggers) && !self.differing(&tables).await?.is_empty() {
-            return Ok(Settled::Rebuild("triggers write to tables while they are put back".to_owned()));
-        }
-        if how.restart_identity {
-            self.restart().await?;
-        }
-        Ok(Settled::Clean)
-    }
-
-    /// Identity values start where the template's do. DDL, and only for those that moved.
-    async fn restart(&mut self) -> Result<(), DbError> {
-        let stats = if self.mariadb { "" } else { "SET SESSION information_schema_stats_expiry = 0; " };
-        let sql = format!(
-            "{stats}SELECT TABLE_NAME, AUTO_INCREMENT FROM information_schema.TABLES \
-             WHERE TABLE_SCHEMA = {} AND AUTO_INCREMENT IS NOT NULL",
-            literal(&self.name.to_string())
-        );
-        let rows = self.session.query(&sql).await?;
-        let mut work = Vec::new();
-        for row in rows {
-            let name = row.first().cloned().flatten().unwrap_or_default();
-            let now: Option<u64> = row.get(1).cloned().flatten().and_then(|text| text.parse().ok());
-            let table = self.tables.iter().find(|table| table.name == name);
-            if let Some(next) = table.and_then(|table| table.next_id).filter(|next| now != Some(*next)) {
-                work.push(format!("ALTER TABLE {} AUTO_INCREMENT = {next}", quoted(&name)));
-            }
-        }
-        if work.is_empty() { Ok(()) } else { self.session.execute(&work.join("; ")).await }
-    }
-}
-
-#[async_trait]
-impl Attached for Slot {
-    async fn settle(&mut self, how: Settle) -> Result<Settled> {
-        match self.reset(how).await {
-            Ok(settled) => Ok(settled),
-            // A table is gone, another one is new, a row can't be deleted: make it anew.
-            Err(error) if !error.connect && error.code.is_some() => {
-                Ok(Settled::Rebuild(format!("it could not be put back: {}", error.message)))
-            }
-            Err(error) => Err(Error::cleanup(&self.name.to_string(), error)),
-        }
-    }
-
-    async fn detach(mut self: Box<Self>) {
-        // The server notices a closed connection later, and whoever drops the place asks now.
-        let unlock = format!("SELECT RELEASE_LOCK({})", literal(&self.name.to_string()));
-        let _ = self.session.execute(&unlock).await;
-        self.session.close().await;
     }
 }
 

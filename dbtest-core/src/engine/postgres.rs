@@ -616,9 +616,8 @@ impl Slot {
                     self.session.close().await;
                     return Ok(None);
                 }
-                Some("clean") => Settled::Clean,
                 Some("busy") => self.settle(how).await?,
-                reason => Settled::Rebuild(reason.unwrap_or("its reset gave no answer").to_owned()),
+                answer => self.settled(answer).await?,
             },
             // Somebody is dropping the database at this moment, or did not give the lease back in time.
             Err(error) if error.connect || error.is("57P01") || error.is("55P03") => return Ok(None),
@@ -626,6 +625,28 @@ impl Slot {
             Err(error) => Settled::Rebuild(format!("it could not be put back: {}", error.message)),
         };
         Ok(Some((Box::new(self), settled)))
+    }
+
+    /// What an answer of the reset means, other than that somebody is still connected.
+    async fn settled(&mut self, answer: Option<&str>) -> Result<Settled> {
+        let mut lines = answer.unwrap_or("its reset gave no answer").split('\n');
+        match lines.next() {
+            Some("clean") => {
+                let lost: Vec<&str> = lines.collect();
+                self.give_room_back(&lost).await.map(|()| Settled::Clean)
+            }
+            reason => Ok(Settled::Rebuild(reason.unwrap_or_default().to_owned())),
+        }
+    }
+
+    /// Without this a slot would grow with every test, and its resets with it: our own servers have
+    /// no autovacuum, and any other comes too late.
+    async fn give_room_back(&mut self, tables: &[&str]) -> Result<()> {
+        if tables.is_empty() {
+            return Ok(());
+        }
+        let vacuum = format!("VACUUM {}", tables.join(", "));
+        self.session.execute(&vacuum).await.map_err(|error| Error::cleanup(&self.place, error))
     }
 }
 
@@ -637,10 +658,8 @@ impl Attached for Slot {
         loop {
             match self.session.query(&settle).await {
                 Ok(rows) => match scalar(&rows) {
-                    Some("clean") => return Ok(Settled::Clean),
                     Some("busy") => {}
-                    Some(reason) => return Ok(Settled::Rebuild(reason.to_owned())),
-                    None => return Ok(Settled::Rebuild("its reset gave no answer".to_owned())),
+                    answer => return self.settled(answer).await,
                 },
                 // The test dropped our schema along with its own.
                 Err(error) if ["3F000", "42883", "42P01"].iter().any(|code| error.is(code)) => {

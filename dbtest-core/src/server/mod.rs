@@ -593,7 +593,10 @@ fn fast_args(engine: Engine) -> Vec<String> {
 /// Room for every test thread of every process.
 fn room_args(engine: Engine) -> Vec<String> {
     match engine {
-        Engine::MySql => arguments(engine, &["--max-connections=1000", "--loose-mysqlx=OFF"]),
+        Engine::MySql => {
+            // MariaDB counts the writes to each table only when it is told to.
+            arguments(engine, &["--max-connections=1000", "--loose-mysqlx=OFF", "--loose-userstat=ON"])
+        }
         _ => arguments(engine, &["max_connections=500"]),
     }
 }
