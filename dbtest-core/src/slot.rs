@@ -142,6 +142,12 @@ impl Claim {
             Held::Slot(attached) => timed(Phase::Reset, attached.settle(how)).await,
             Held::Clone(_) => return self.discard().await,
         };
+        if run::is_shared()
+            && let Held::Slot(attached) = &self.held
+            && let Some(note) = attached.note()
+        {
+            self.ground.note_slot(&self.name, Some(note));
+        }
         match settled {
             Ok(Settled::Clean) => {
                 self.exact = self.restart_identity;
@@ -261,8 +267,8 @@ impl Ground {
             claim.retire();
         }
         let share = self.share(wanted, test).await?;
-        if let Some(name) = self.noted_slot()
-            && let Some(attached) = self.attach_clean(&name, settle, LEAVING).await?
+        if let Some((name, note)) = self.noted_slot()
+            && let Some(attached) = self.attach_clean(&name, settle, LEAVING, Some(&note)).await?
         {
             return Ok(self.claim(name, Held::Slot(attached), wanted, share));
         }
@@ -285,8 +291,8 @@ impl Ground {
         let hint = self.config.slot_hint;
         numbers.sort_by_key(|(number, _)| (*number != hint, *number));
         for (_, name) in numbers {
-            if let Some(attached) = self.attach_clean(&name, settle, Duration::ZERO).await? {
-                self.note_slot(&name);
+            if let Some(attached) = self.attach_clean(&name, settle, Duration::ZERO, None).await? {
+                self.note_slot(&name, None);
                 return Ok(self.claim(name, Held::Slot(attached), wanted, share));
             }
         }
@@ -294,8 +300,8 @@ impl Ground {
         // Whoever makes a slot may lose it to another process before it can lease it.
         for _ in 0..100 {
             let name = self.make_slot(number, test).await?;
-            if let Some(attached) = self.attach_clean(&name, settle, Duration::ZERO).await? {
-                self.note_slot(&name);
+            if let Some(attached) = self.attach_clean(&name, settle, Duration::ZERO, None).await? {
+                self.note_slot(&name, None);
                 return Ok(self.claim(name, Held::Slot(attached), wanted, share));
             }
         }
@@ -309,8 +315,9 @@ impl Ground {
         name: &Name,
         how: Settle,
         patience: Duration,
+        note: Option<&str>,
     ) -> Result<Option<Box<dyn Attached>>> {
-        match timed(Phase::Lease, self.places.attach(name, how, patience)).await? {
+        match timed(Phase::Lease, self.places.attach(name, how, patience, note)).await? {
             Some((attached, Settled::Clean)) => Ok(Some(attached)),
             Some((attached, Settled::Rebuild(why))) => {
                 healed(&why);
@@ -324,16 +331,21 @@ impl Ground {
 
     /// The slot in which the last test of this run with this process's number was. Nobody is in it
     /// now, so that nothing needs to be looked for on the server.
-    fn noted_slot(&self) -> Option<Name> {
+    fn noted_slot(&self) -> Option<(Name, String)> {
         if !self.places.is_remote() {
             return None;
         }
-        let name = Name::parse(&run::read(self.config, &self.slot_note())?)?;
-        (matches!(name, Name::Slot { .. }) && name.fingerprint() == self.fingerprint).then_some(name)
+        let text = run::read(self.config, &self.slot_note())?;
+        let (name, note) = text.split_once('\n')?;
+        let name = Name::parse(name)?;
+        let is_ours = matches!(name, Name::Slot { .. }) && name.fingerprint() == self.fingerprint;
+        is_ours.then(|| (name, note.to_owned()))
     }
 
-    fn note_slot(&self, name: &Name) {
-        run::write(self.config, &self.slot_note(), &name.to_string());
+    fn note_slot(&self, name: &Name, note: Option<String>) {
+        if self.places.is_remote() {
+            run::write(self.config, &self.slot_note(), &format!("{name}\n{}", note.unwrap_or_default()));
+        }
     }
 
     fn slot_note(&self) -> String {

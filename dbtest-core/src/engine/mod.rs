@@ -177,12 +177,13 @@ pub(crate) trait Places: Send + Sync + fmt::Debug {
 
     /// Opens the reset session of a slot, leases the slot with it and [settles](Attached::settle)
     /// it. `None` if somebody still has the lease after `patience`, or if the slot is no more,
-    /// half-made or kept.
+    /// half-made or kept. `note` is what its last holder told of it: [`Attached::note`].
     async fn attach(
         &self,
         name: &Name,
         how: Settle,
         patience: Duration,
+        note: Option<&str>,
     ) -> Result<Option<(Box<dyn Attached>, Settled)>>;
 
     /// Drops a place and everything written about it; ends what is connected to it. `false` if
@@ -294,6 +295,11 @@ pub(crate) trait Attached: Send + fmt::Debug {
     /// Ends every other connection to the place, waits until they are gone, and puts the place
     /// back to its baseline.
     async fn settle(&mut self, how: Settle) -> Result<Settled>;
+
+    /// What whoever leases it next, in another process of this run, need not find out again.
+    fn note(&self) -> Option<String> {
+        None
+    }
 
     /// Whether nothing stayed of a sandbox whose connection was closed before anybody could ask
     /// it. Where the sandbox makes COMMIT fail, nothing can.

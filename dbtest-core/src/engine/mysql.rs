@@ -9,7 +9,7 @@ use ::url::Url;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::mysql_slot::Slot;
+use super::mysql_slot::{self, Slot, Told};
 use super::{Attached, Details, Engine, Found, Hold, Holder, Met, Places, Sandboxing, Settle, Settled};
 use crate::backend::{Check, DbError, Rows, Sandbox, Session};
 use crate::description::Description;
@@ -795,6 +795,7 @@ impl Places for Databases {
         name: &Name,
         how: Settle,
         patience: Duration,
+        note: Option<&str>,
     ) -> Result<Option<(Box<dyn Attached>, Settled)>> {
         let mut session = match self.hub.try_open(self.url(name)).await {
             Ok(session) => session,
@@ -807,10 +808,12 @@ impl Places for Databases {
             "{COPYING}, lock_wait_timeout = 20, innodb_lock_wait_timeout = 20; \
              SELECT GET_LOCK({lock}, {seconds}) AND EXISTS (SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {lock}); \
              SELECT (SELECT description FROM {META}.place WHERE name = {lock}); \
+             SELECT (SELECT VARIABLE_VALUE FROM {status} WHERE VARIABLE_NAME = 'Uptime'); \
              SELECT (SELECT text FROM {META}.script WHERE name = {lock} AND ord = {DIGEST}); \
              SELECT name, columns_, transactional, filled, triggers_, next_id, checksum_ FROM {META}.tab \
              WHERE template = {template} ORDER BY triggers_ DESC, name",
             lock = literal(&name.to_string()),
+            status = mysql_slot::status(self.flavour.mariadb),
             // Whole ones.
             seconds = patience.as_millis().div_ceil(1_000),
             template = literal(&template.to_string()),
@@ -828,8 +831,11 @@ impl Places for Databases {
             session.close().await;
             return Ok(None);
         }
-        let digest = cell(2);
-        let tables = rows.iter().skip(3).filter_map(|row| Table::from_row(row)).collect();
+        let uptime = cell(2).and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
+        let (signs, clean) =
+            note.and_then(|text| Told::read(text, uptime)).map(|told| (told.signs, told.clean)).unzip();
+        let digest = cell(3);
+        let tables = rows.iter().skip(4).filter_map(|row| Table::from_row(row)).collect();
         let mut slot = Slot {
             name: name.clone(),
             template,
@@ -837,8 +843,8 @@ impl Places for Databases {
             digest,
             mariadb: self.flavour.mariadb,
             session,
-            signs: None,
-            clean: None,
+            signs,
+            clean,
         };
         let settled = slot.settle(how).await?;
         Ok(Some((Box::new(slot), settled)))

@@ -15,12 +15,14 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use super::mysql::{
     CASCADES, META, Others, PATIENCE, Table, digest_sql, literal, others_of, others_sql, quoted,
 };
 use super::{Attached, Settle, Settled};
 use crate::backend::{DbError, Rows, Session};
+use crate::description::now;
 use crate::error::{Error, Result};
 use crate::hub::scalar;
 use crate::name::Name;
@@ -41,6 +43,7 @@ pub(super) struct Slot {
 }
 
 /// By what a write or a change of the schema is noticed here.
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Signs {
     /// The status variables that count statements which change a schema, empty a table at once, or
     /// set the counts back.
@@ -52,11 +55,28 @@ pub(super) struct Signs {
 }
 
 /// What a look at the signs tells.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Seen {
     statements: Option<String>,
     /// Writes to each table since the server was started; `None` where nobody counts them.
     counts: Option<HashMap<String, u64>>,
+}
+
+/// What the process that had the slot last tells the next one of its run.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Told {
+    pub(super) signs: Signs,
+    pub(super) clean: Seen,
+    /// Milliseconds since 1970.
+    at: u64,
+}
+
+impl Told {
+    /// `None` too if the server was started since, so that it counts from nothing: `uptime`, in seconds.
+    pub(super) fn read(text: &str, uptime: u64) -> Option<Self> {
+        let told: Self = serde_json::from_str(text).ok()?;
+        (now().saturating_sub(told.at) / 1_000 <= uptime).then_some(told)
+    }
 }
 
 impl Seen {
@@ -121,7 +141,7 @@ impl Slot {
     }
 
     fn status(&self) -> &'static str {
-        if self.mariadb { "information_schema.GLOBAL_STATUS" } else { "performance_schema.global_status" }
+        status(self.mariadb)
     }
 
     fn statements_sql(&self, signs: &Signs) -> String {
@@ -346,6 +366,11 @@ impl Slot {
     }
 }
 
+/// Where the server's status variables stand.
+pub(super) fn status(mariadb: bool) -> &'static str {
+    if mariadb { "information_schema.GLOBAL_STATUS" } else { "performance_schema.global_status" }
+}
+
 /// Reads the signs out of an answer.
 fn seen_in(rows: &Rows) -> Seen {
     let (mut seen, mut lost) = (Seen::default(), false);
@@ -382,6 +407,11 @@ impl Attached for Slot {
             }
             Err(error) => Err(Error::cleanup(&self.name.to_string(), error)),
         }
+    }
+
+    fn note(&self) -> Option<String> {
+        let told = Told { signs: self.signs.clone()?, clean: self.clean.clone()?, at: now() };
+        serde_json::to_string(&told).ok()
     }
 
     async fn detach(mut self: Box<Self>) {
@@ -422,6 +452,15 @@ mod tests {
         assert_eq!(written(&Seen { counts: None, ..clean.clone() }, &clean), None);
         assert_eq!(written(&Seen { statements: None, ..clean.clone() }, &clean), None);
         assert_eq!(clean.written(None), None);
+    }
+
+    #[test]
+    fn what_was_told_before_the_server_was_started_is_not_believed() {
+        let signs = Signs { statements: String::new(), counts: true, cascades: Vec::new() };
+        let told = Told { signs, clean: seen("7", &[("book", 3)]), at: now() - 90_000 };
+        let text = serde_json::to_string(&told).expect("text");
+        assert!(Told::read(&text, 89).is_none());
+        assert_eq!(Told::read(&text, 100).expect("told").clean, seen("7", &[("book", 3)]));
     }
 
     #[test]

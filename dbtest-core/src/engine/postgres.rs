@@ -362,6 +362,7 @@ impl Places for Databases {
         name: &Name,
         how: Settle,
         patience: Duration,
+        _note: Option<&str>,
     ) -> Result<Option<(Box<dyn Attached>, Settled)>> {
         let session = match self.hub.try_open(self.url(name)).await {
             Ok(session) => session,

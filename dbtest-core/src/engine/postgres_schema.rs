@@ -238,6 +238,7 @@ impl Places for Schemas {
         name: &Name,
         how: Settle,
         patience: Duration,
+        _note: Option<&str>,
     ) -> Result<Option<(Box<dyn Attached>, Settled)>> {
         let session = self.hub.open_own().await?;
         let slot = Slot { place: name.to_string(), meta: Self::meta(name), session };

@@ -293,6 +293,7 @@ impl Places for Files {
         name: &Name,
         how: Settle,
         _patience: Duration,
+        _note: Option<&str>,
     ) -> Result<Option<(Box<dyn Attached>, Settled)>> {
         let path = self.path(name, "lease");
         let Some(lock) = try_lock(&path)? else { return Ok(None) };
