@@ -61,6 +61,11 @@ impl Error {
         self.0.kind
     }
 
+    /// The database's own code, where the error is one of the database.
+    pub(crate) fn code(&self) -> Option<&str> {
+        self.0.source.as_ref()?.downcast_ref::<DbError>()?.code.as_deref()
+    }
+
     /// What failed, without the next step.
     pub(crate) fn what(&self) -> &str {
         &self.0.what

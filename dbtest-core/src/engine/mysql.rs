@@ -162,6 +162,17 @@ impl Databases {
         self.hub.execute(operation, sql).await
     }
 
+    /// Creates a database; the lock on its name is held. One that is there all the same, since it was
+    /// looked for, comes from a statement of a process that was killed: the server runs it to its end.
+    async fn make(&self, name: &Name, sql: &str) -> Result<()> {
+        let made = self.run("create a database", sql).await;
+        if made.as_ref().err().and_then(Error::code) != Some("1007") {
+            return made;
+        }
+        self.destroy(name).await?;
+        self.run("create a database", sql).await
+    }
+
     async fn quiesce(&self, name: &Name) -> Result<()> {
         let mut lent = self.hub.session().await?;
         let deadline = Instant::now() + PATIENCE;
@@ -611,7 +622,7 @@ impl Places for Databases {
     }
 
     async fn create(&self, name: &Name) -> Result<()> {
-        self.run("create a database", &format!("CREATE DATABASE {name}")).await
+        self.make(name, &format!("CREATE DATABASE {name}")).await
     }
 
     async fn filled(&self, name: &Name, _description: &mut Description) -> Result<()> {
@@ -666,7 +677,7 @@ impl Places for Databases {
         let Some(create) = statements.next() else {
             return Err(Error::template_gone(&template.to_string(), &self.hub.shown()));
         };
-        self.run("create a database", &create).await?;
+        self.make(name, &create).await?;
         // A session of its own: a trigger's or view's statement needs the right current database.
         let mut session = self.hub.open(self.url(name)).await?;
         let mut result = session.execute(COPYING).await;

@@ -107,6 +107,18 @@ impl Databases {
         self.hub.execute(operation, sql).await
     }
 
+    /// Creates a database; the lock on its name is held. One that is there all the same, since it was
+    /// looked for, comes from a statement of a process that was killed: the server runs it to its end.
+    async fn make(&self, operation: &str, name: &Name, sql: &str) -> Result<()> {
+        let made = self.run(operation, sql).await;
+        let code = made.as_ref().err().and_then(Error::code);
+        if !matches!(code, Some("42P04" | "23505")) {
+            return made;
+        }
+        self.destroy(name).await?;
+        self.run(operation, sql).await
+    }
+
     /// Ends every connection to the database and waits until the last is gone. CREATE and DROP
     /// DATABASE wait for them too, but in steps of 100 ms.
     async fn quiesce(&self, name: &Name) -> Result<()> {
@@ -272,7 +284,8 @@ impl Places for Databases {
 
     async fn create(&self, name: &Name) -> Result<()> {
         // template1 may be in use by somebody, template0 never is.
-        self.run("create a database", &format!("CREATE DATABASE {name} TEMPLATE template0")).await
+        let sql = format!("CREATE DATABASE {name} TEMPLATE template0");
+        self.make("create a database", name, &sql).await
     }
 
     async fn filled(&self, name: &Name, description: &mut Description) -> Result<()> {
@@ -289,7 +302,7 @@ impl Places for Databases {
             (true, true) => " STRATEGY WAL_LOG",
         };
         let create = format!("CREATE DATABASE {name} TEMPLATE {template}{strategy}");
-        self.run("clone a database", &create).await?;
+        self.make("clone a database", name, &create).await?;
         for sql in &description.after_clone {
             self.run("copy a database's settings and grants", &sql.replace("@database@", &name.to_string()))
                 .await?;
