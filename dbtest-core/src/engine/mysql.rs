@@ -811,15 +811,14 @@ fn batches(statements: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 async fn lock(hub: &Arc<Hub>, name: &str, wait: bool) -> Result<Option<Box<dyn Hold>>> {
-    let mut lent = hub.session().await?;
-    lent.holds(true);
     // Ten minutes: somebody else's template may take long, and its holder's death frees it.
     let seconds = if wait { 600 } else { 0 };
-    let rows = lent.query("lock a name", &format!("SELECT GET_LOCK({}, {seconds})", literal(name))).await?;
+    let lock = format!("SELECT GET_LOCK({}, {seconds})", literal(name));
+    let (mut lent, rows) = hub.first("lock a name", &lock).await?;
     if scalar(&rows) == Some("1") {
+        lent.holds(true);
         return Ok(Some(Box::new(Locked { lent, name: name.to_owned() })));
     }
-    lent.holds(false);
     if wait {
         return Err(Error::cleanup(name, "another process has held its lock for ten minutes"));
     }

@@ -259,11 +259,6 @@ impl Places for Databases {
     async fn protect(&self, name: &Name) -> Result<bool> {
         // One session holds the shared locks of all templates that this process uses.
         let mut protector = self.protector.lock().await;
-        if protector.is_none() {
-            let mut lent = self.hub.session().await?;
-            lent.holds(true);
-            *protector = Some(lent);
-        }
         let text = name.to_string();
         // Two statements: the second sees what a sweeper did for whom the first waited.
         let sql = format!(
@@ -271,8 +266,18 @@ impl Places for Databases {
             lock_call("pg_advisory_lock_shared", &text),
             literal(&text)
         );
-        let Some(lent) = protector.as_mut() else { return Ok(false) };
-        let rows = lent.query("protect a template", &sql).await?;
+        const OPERATION: &str = "protect a template";
+        let held = match protector.take() {
+            // If the server was restarted, the locks are gone with it.
+            Some(mut lent) => lent.try_query(&sql).await.ok().map(|rows| (lent, rows)),
+            None => None,
+        };
+        let (lent, rows) = match held {
+            Some(held) => held,
+            None => self.hub.first(OPERATION, &sql).await?,
+        };
+        let lent = protector.insert(lent);
+        lent.holds(true);
         if rows.iter().flatten().flatten().any(|cell| cell == "there") {
             return Ok(true);
         }
@@ -431,18 +436,16 @@ impl Databases {
 
 /// Takes the advisory lock of a name in the maintenance database.
 pub(super) async fn hold(hub: &Arc<Hub>, name: &str, wait: bool) -> Result<Option<Box<dyn Hold>>> {
-    let mut lent = hub.session().await?;
-    lent.holds(true);
-    if wait {
-        let sql = format!("SELECT {}::text", lock_call("pg_advisory_lock", name));
-        lent.query("lock a name", &sql).await?;
+    let lock = if wait {
+        format!("SELECT {}::text", lock_call("pg_advisory_lock", name))
     } else {
-        let sql = format!("SELECT {}::int", lock_call("pg_try_advisory_lock", name));
-        if scalar(&lent.query("lock a name", &sql).await?) != Some("1") {
-            lent.holds(false);
-            return Ok(None);
-        }
+        format!("SELECT {}::int", lock_call("pg_try_advisory_lock", name))
+    };
+    let (mut lent, rows) = hub.first("lock a name", &lock).await?;
+    if !wait && scalar(&rows) != Some("1") {
+        return Ok(None);
     }
+    lent.holds(true);
     let unlock = format!("SELECT {}::text", lock_call("pg_advisory_unlock", name));
     Ok(Some(Box::new(Locked { lent, unlock })))
 }

@@ -340,7 +340,7 @@ mod started {
         }
         let last = Arc::new(Mutex::new(VecDeque::new()));
         let id = start(container, flavour, command, entry, Arc::clone(&last)).await?;
-        let outcome = reached(container, flavour, entry, docker, &id, connect).await;
+        let outcome = reached(container, flavour, entry, docker, &id, false, connect).await;
         if outcome.is_err() {
             // Neither the next run nor a person has a use for a server that can't be reached.
             remove(docker, &id).await;
@@ -384,7 +384,7 @@ mod started {
                     remove(docker, &id).await;
                 }
             } else if ours {
-                if let Ok(running) = reached(container, flavour, entry, docker, &id, connect).await {
+                if let Ok(running) = reached(container, flavour, entry, docker, &id, true, connect).await {
                     return Ok(Some(running));
                 }
                 remove(docker, &id).await;
@@ -400,6 +400,7 @@ mod started {
         entry: &Entry,
         docker: &Docker,
         id: &str,
+        was_left: bool,
         connect: &Connect,
     ) -> Result<Running, String> {
         let inspected = docker
@@ -413,10 +414,11 @@ mod started {
             let (docker, id) = (docker.clone(), id.to_owned());
             Box::pin(async move { is_running(&docker, &id).await })
         };
-        let (url, mut session) = ready(connect, &urls, &mut alive).await.map_err(|failed| match failed {
-            Failed::Ended => "it ended; it said last:".to_owned(),
-            Failed::Deadline(error) => format!("cannot be reached: {error}"),
-        })?;
+        let (url, mut session) =
+            ready(connect, &urls, was_left, &mut alive).await.map_err(|failed| match failed {
+                Failed::Ended => "it ended; it said last:".to_owned(),
+                Failed::Deadline(error) => format!("cannot be reached: {error}"),
+            })?;
         // A person's own arguments may set durability again.
         if !container.durable && container.args.is_empty() {
             prove_fast(flavour.engine(), &mut *session, &container.origin())

@@ -444,7 +444,7 @@ mod started {
             let mut alive = || -> BoxFuture<'static, bool> {
                 Box::pin(std::future::ready(!processes_of(&name).is_empty()))
             };
-            match ready(connect, &[url], &mut alive).await {
+            match ready(connect, &[url], true, &mut alive).await {
                 Ok((url, session)) => {
                     return Ok(Running::new(engine, url, origin.to_owned(), true, Some(session)));
                 }
@@ -491,7 +491,7 @@ mod started {
                 let mut alive = || -> BoxFuture<'static, bool> {
                     Box::pin(std::future::ready(child.try_wait().is_ok_and(|ended| ended.is_none())))
                 };
-                match ready(connect, &[url], &mut alive).await {
+                match ready(connect, &[url], false, &mut alive).await {
                     Ok((url, mut session)) => prove_fast(engine, &mut *session, origin)
                         .await
                         .map(|()| Running::new(engine, url, origin.to_owned(), true, Some(session))),

@@ -40,6 +40,8 @@ pub(crate) enum Task {
     Test,
     /// The same, after a test of another project has left its connections open, and said `warm`.
     Warm,
+    /// The same, after a test of this project.
+    Again,
 }
 
 impl Order<'_> {
@@ -57,6 +59,7 @@ fn told() -> Option<(Task, Vec<String>, PathBuf)> {
         "Suite" => Task::Suite,
         "Rounds" => Task::Rounds,
         "Warm" => Task::Warm,
+        "Again" => Task::Again,
         _ => Task::Test,
     };
     Some((task, words.collect(), PathBuf::from(std::env::var_os(SIGNS)?)))
@@ -67,11 +70,11 @@ fn say(signs: &Path, sign: &str) {
 }
 
 /// Waits for the sign.
-fn wait(signs: &Path, sign: &str) {
+async fn wait(signs: &Path, sign: &str) {
     let start = Instant::now();
     while !signs.join(sign).exists() {
         assert!(start.elapsed() < PATIENCE, "nobody said {sign}");
-        std::thread::sleep(Duration::from_millis(2));
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 
@@ -104,9 +107,9 @@ fn fixture<B: Probe>(project: &str, version: &str, size: usize) -> Fixture<B> {
         .sql("ballast.sql", ballast(size))
         .version("1")
         .seed(|_handle| async {
-            if let Some((Task::Test | Task::Warm, _, signs)) = told() {
+            if let Some((Task::Test | Task::Warm | Task::Again, _, signs)) = told() {
                 say(&signs, "seed");
-                wait(&signs, "seeded");
+                wait(&signs, "seeded").await;
             }
             Ok::<_, String>(())
         })
@@ -161,19 +164,23 @@ async fn act<B: Probe>() {
             suite::<B>(word, project, version, size).await;
             say(&signs, "round");
         },
-        Task::Test | Task::Warm => {
+        Task::Test | Task::Warm | Task::Again => {
             if task == Task::Warm {
                 let warm = Fixture::<B>::new().label("warm").empty().open().await.expect("a database");
                 warm.close().await.expect("closed");
                 say(&signs, "warm");
             }
-            wait(&signs, "open");
             let strategy = strategies(word).remove(0);
+            if task == Task::Again {
+                suite::<B>(word, project, version, size).await;
+                say(&signs, "warm");
+            }
+            wait(&signs, "open").await;
             let fixture = fixture::<B>(project, version, size).strategy(strategy);
             let mut db = fixture.open().await.expect("a database");
             test(&mut db, project, version).await;
             say(&signs, "body");
-            wait(&signs, "close");
+            wait(&signs, "close").await;
             db.close().await.expect("closed");
             say(&signs, "closed");
         }

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use dbtest_sqlx::{Engine, Probe};
+use dbtest_sqlx::{Engine, Probe, Session};
 
 use crate::child::PATIENCE;
 use crate::scene::folder;
@@ -143,25 +143,20 @@ impl Server {
         }
     }
 
-    /// The owner gets a password, and Postgres has recovered before anybody comes.
+    /// The owner gets a password; Postgres asks nobody for it, and is given it all the same.
     pub(crate) async fn set_up<B: Probe>(&self) {
-        let start = Instant::now();
-        loop {
-            let without = self.url().replace(&format!(":{SECRET}"), "");
-            let url = if self.engine == Engine::Postgres { self.url() } else { without };
-            match B::session(&url).await {
-                Ok(mut session) => {
-                    if self.engine == Engine::MySql {
-                        let set = format!("ALTER USER root@localhost IDENTIFIED BY '{SECRET}'");
-                        session.execute(&set).await.expect("a password");
-                    }
-                    session.close().await;
-                    return;
-                }
-                Err(error) => assert!(start.elapsed() < PATIENCE, "{error}"),
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        if self.engine == Engine::MySql {
+            let mut session = lets_in::<B>(&self.url().replace(&format!(":{SECRET}"), "")).await;
+            let set = format!("ALTER USER root@localhost IDENTIFIED BY '{SECRET}'");
+            session.execute(&set).await.expect("a password");
+            session.close().await;
         }
+        self.is_ready::<B>().await;
+    }
+
+    /// Waits until it has recovered.
+    pub(crate) async fn is_ready<B: Probe>(&self) {
+        lets_in::<B>(&self.url()).await.close().await;
     }
 
     pub(crate) fn url(&self) -> String {
@@ -209,6 +204,17 @@ impl Server {
     /// Writes until nothing fits any more, and says where.
     pub(crate) fn fill(&self) -> PathBuf {
         fill(self.folder.path())
+    }
+}
+
+async fn lets_in<B: Probe>(url: &str) -> Box<dyn Session> {
+    let start = Instant::now();
+    loop {
+        match B::session(url).await {
+            Ok(session) => return session,
+            Err(error) => assert!(start.elapsed() < PATIENCE, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
@@ -263,6 +269,7 @@ fn launch(engine: Engine, folder: &Path) -> Child {
         command.arg(format!("--pid-file={}", folder.join("pid").display()));
         command.args(["--skip-networking", "--secure-file-priv=", "--skip-log-bin", "--max-connections=100"]);
         command.args(["--innodb-flush-log-at-trx-commit=0", "--innodb-log-file-size=8M"]);
+        command.args(["--sync-binlog=0", "--innodb-doublewrite=OFF"]);
     }
     if let Some((user, group)) = user(engine) {
         command.uid(user).gid(group);
