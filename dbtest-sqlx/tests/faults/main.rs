@@ -5,6 +5,7 @@
 
 mod answers;
 mod child;
+mod containers;
 mod look_alikes;
 mod neighbours;
 mod page;

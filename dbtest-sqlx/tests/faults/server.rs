@@ -182,10 +182,26 @@ impl Server {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
+    /// All of its processes: they work in its folder, also those whose parent is dead.
+    fn processes(&self) -> Vec<u32> {
+        let data = self.folder.path().join("data");
+        let works =
+            |process: &u32| std::fs::read_link(format!("/proc/{process}/cwd")).is_ok_and(|at| at == data);
+        all().into_iter().map(|(process, _)| process).filter(works).collect()
+    }
+
     /// SIGKILL to all of it.
     pub(crate) fn kill(&mut self) {
-        signal("KILL", &family(self.child.id()));
+        // First, so that it starts no more of them.
+        self.child.kill().expect("killed");
         self.child.wait().expect("a child");
+        loop {
+            let left = self.processes();
+            if left.is_empty() {
+                return;
+            }
+            signal("KILL", &left);
+        }
     }
 
     pub(crate) fn start_again(&mut self) {
@@ -194,11 +210,11 @@ impl Server {
     }
 
     pub(crate) fn freeze(&self) {
-        signal("STOP", &family(self.child.id()));
+        signal("STOP", &self.processes());
     }
 
     pub(crate) fn thaw(&self) {
-        signal("CONT", &family(self.child.id()));
+        signal("CONT", &self.processes());
     }
 
     /// Writes until nothing fits any more, and says where.
@@ -280,23 +296,27 @@ fn launch(engine: Engine, folder: &Path) -> Child {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        signal("KILL", &family(self.child.id()));
-        let _ = self.child.wait();
+        self.kill();
         if self.mounted {
             unmount(self.folder.path());
         }
     }
 }
 
-/// A process and all below it.
-pub(crate) fn family(root: u32) -> Vec<u32> {
+/// All processes and their parents.
+fn all() -> Vec<(u32, u32)> {
     let parent = |process: u32| -> Option<u32> {
         let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
         status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
     };
     let all = std::fs::read_dir("/proc").expect("the processes").flatten();
     let all = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let all: Vec<(u32, u32)> = all.filter_map(|process| Some((process, parent(process)?))).collect();
+    all.filter_map(|process| Some((process, parent(process)?))).collect()
+}
+
+/// A process and all below it.
+pub(crate) fn family(root: u32) -> Vec<u32> {
+    let all = all();
     let mut family = vec![root];
     let mut at = 0;
     while let Some(&parent) = family.get(at) {

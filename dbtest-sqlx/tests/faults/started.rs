@@ -120,15 +120,27 @@ fn until(what: &str, process: &mut Process, is_so: impl Fn() -> bool) {
     }
 }
 
+fn is_half(folder: &Path) -> bool {
+    folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with("half-"))
+}
+
 async fn killed_while_a_server_is_initialised<B: Probe>() {
     let home = Home::new();
     let mut process = home.start::<B>(SUITE);
     until("it is being initialised", &mut process, || {
-        let half =
-            |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("half-"));
-        entries(&home.parent(B::ENGINE).join("initialised")).iter().any(half)
+        entries(&home.parent(B::ENGINE).join("initialised")).iter().any(|folder| is_half(folder))
     });
     process.kill();
+    home.green::<B>();
+    // The program that was initialising it may have gone on until now.
+    let mut folders = entries(&home.parent(B::ENGINE).join("initialised"));
+    folders.retain(|folder| is_half(folder));
+    let start = Instant::now();
+    while folders.iter().any(|folder| !processes_of(folder).is_empty()) {
+        assert!(start.elapsed() < PATIENCE, "it does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    signal("KILL", &[server_of(&home.servers(B::ENGINE).remove(0))]);
     home.recovers::<B>();
 }
 
