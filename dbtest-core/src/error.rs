@@ -55,10 +55,28 @@ struct Inner {
 /// A result of dbtest.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+const FREE_SPACE: &str = "free space where the server has its data (SQLite: in DBTEST_DIR, which may be another folder), \
+     then run the tests again";
+
+/// Whether a database says that its disk is full. It has many codes for that, and MySQL some that mean
+/// other things too.
+fn is_full(message: &str) -> bool {
+    let table_is_full = message.contains("The table '") && message.contains("' is full");
+    table_is_full
+        || ["No space left on device", "disk is full", "Disk full"]
+            .iter()
+            .any(|words| message.contains(words))
+}
+
 impl Error {
     /// What went wrong, for programs.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// The database's own code, where the error is one of the database.
+    pub(crate) fn code(&self) -> Option<&str> {
+        self.0.source.as_ref()?.downcast_ref::<DbError>()?.code.as_deref()
     }
 
     /// What failed, without the next step.
@@ -250,9 +268,7 @@ impl Error {
                 "give the database user the right (Postgres: ALTER ROLE … CREATEDB; MySQL: GRANT ALL ON \
                  `dbtest\\_%`.* TO …), or use the strategy \"schema\", which creates no database",
             ),
-            Some("53100" | "1021" | "13") => {
-                (ErrorKind::Database, "free space on the server's disk or tmpfs, then run the tests again")
-            }
+            _ if is_full(&error.message) => (ErrorKind::Database, FREE_SPACE),
             Some("53300" | "1040") => (
                 ErrorKind::Database,
                 "raise the server's connection limit, or lower DBTEST_MAX_CONNECTIONS or the number of test threads",
@@ -267,6 +283,9 @@ impl Error {
         if let Some(statement) = statement {
             what.push_str("\n  statement: ");
             what.push_str(&crate::sql::excerpt(statement));
+        }
+        if is_full(message) {
+            return Self::new(ErrorKind::Setup, what, FREE_SPACE);
         }
         Self::new(ErrorKind::Setup, what, format!("correct {step}, then run the tests again"))
     }

@@ -509,7 +509,7 @@ impl<B: Backend> Fixture<B> {
         if self.setup.steps.is_empty() && self.own.steps.is_empty() && !self.setup.empty {
             return Err(Error::no_setup(test));
         }
-        let connect = connect::<B>();
+        let connect = server::watched::connect::<B>();
         let running = server::find(&self.server, B::ENGINE, &connect).await?;
         let places = places(&running, B::NAME, &connect, schemas).await?;
         if !places.copies() {
@@ -548,11 +548,6 @@ struct Site {
 
 fn resolve(folder: Option<&Path>, path: &Path) -> PathBuf {
     folder.map_or_else(|| path.to_owned(), |folder| folder.join(path))
-}
-
-/// A backend's sessions, without its type: core's logic is compiled once and not per backend.
-fn connect<B: Backend>() -> Connect {
-    Arc::new(|url| Box::pin(async move { B::session(&url).await }))
 }
 
 type Shared<T> = LazyLock<Mutex<HashMap<String, Arc<T>>>>;

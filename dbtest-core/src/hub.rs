@@ -84,15 +84,21 @@ impl Hub {
     /// Runs the query on an idle session. A session that went stale while it was idle (the
     /// server was restarted) is replaced once.
     pub(crate) async fn query(self: &Arc<Self>, operation: &str, sql: &str) -> Result<Rows> {
+        self.first(operation, sql).await.map(|(_, rows)| rows)
+    }
+
+    /// The same, for a session on which more is to be done.
+    pub(crate) async fn first(self: &Arc<Self>, operation: &str, sql: &str) -> Result<(Lent, Rows)> {
         let mut lent = self.session().await?;
-        match lent.try_query(sql).await {
+        let rows = match lent.try_query(sql).await {
             Err(error) if error.connect => {
                 self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                let mut fresh = self.session().await?;
-                fresh.query(operation, sql).await
+                lent = self.session().await?;
+                lent.query(operation, sql).await?
             }
-            result => result.map_err(|error| Error::database(operation, &self.shown(), error)),
-        }
+            result => result.map_err(|error| Error::database(operation, &self.shown(), error))?,
+        };
+        Ok((lent, rows))
     }
 
     /// Like [`query`](Self::query), without rows.

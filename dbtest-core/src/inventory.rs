@@ -109,7 +109,7 @@ impl Inventory {
     /// no more.
     pub async fn all<B: Backend>() -> Vec<Result<Self>> {
         runtime::run(Box::pin(async {
-            let connect: Connect = Arc::new(|url| Box::pin(async move { B::session(&url).await }));
+            let connect = server::watched::connect::<B>();
             let mut all = Vec::new();
             for running in server::present(B::ENGINE, &connect).await {
                 all.push(match running {
@@ -128,7 +128,7 @@ impl Inventory {
     /// None can be had: which were tried, why each could not be had, and the next step.
     pub async fn up<B: Backend>() -> Result<Self> {
         runtime::run(Box::pin(async {
-            let connect: Connect = Arc::new(|url| Box::pin(async move { B::session(&url).await }));
+            let connect = server::watched::connect::<B>();
             let running = server::find(&Server::auto(), B::ENGINE, &connect).await?;
             Self::of(&running, &connect).await
         }))

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::LazyLock;
 
 use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
 
 use crate::backend::BoxFuture;
 
@@ -30,6 +31,23 @@ pub(crate) async fn run<T: Send + 'static>(future: BoxFuture<'static, T>) -> T {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(error) => panic!("dbtest's runtime ended early: {error}"),
         },
+    }
+}
+
+/// The same for a future that ends when nobody waits for it any more.
+///
+/// # Panics
+/// With the future's own panic.
+pub(crate) async fn run_while_wanted<T: Send + 'static>(future: BoxFuture<'static, T>) -> T {
+    let mut tasks = JoinSet::new();
+    tasks.spawn_on(future, RUNTIME.handle());
+    match tasks.join_next().await {
+        Some(Ok(output)) => output,
+        Some(Err(error)) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => panic!("dbtest's runtime ended early: {error}"),
+        },
+        None => unreachable!("one was spawned"),
     }
 }
 

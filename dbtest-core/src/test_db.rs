@@ -13,6 +13,7 @@ use crate::dump::{Diff, Dump};
 use crate::error::{Error, Result};
 use crate::report::{Phase, timed};
 use crate::runner::Ended;
+use crate::server::watched;
 use crate::slot::Kept;
 use crate::strategy::{Context, IsolationStrategy, Lease, Outcome};
 use crate::{progress, report, runtime};
@@ -387,6 +388,14 @@ impl<B: Backend> Inner<B> {
         Box::pin(self.finish(ended))
     }
 
+    /// The server is not there to make the place clean. Whoever leases it next does, or the claim's end
+    /// when the server comes back.
+    fn let_go(mut self) {
+        if let Some(lease) = self.lease.take() {
+            runtime::detach(async move { drop(lease.claim.recycle(1, false).await) });
+        }
+    }
+
     async fn finish(mut self, ended: Ended) -> Result<Option<Kept>> {
         let config = config()?;
         let begun = Instant::now();
@@ -404,12 +413,33 @@ impl<B: Backend> Inner<B> {
         let end = if keep && sandboxed { End::Commit } else { End::Discard };
         self.place.over.store(true, Ordering::SeqCst);
         // It writes nothing, so it has no boundary.
-        let read = match self.read_only.take() {
-            Some(handle) => B::finish(handle, &self.place, End::Discard).await.leaked,
-            None => 0,
+        let readers = self.read_only.take();
+        let handle = self.handle.take();
+        let place = &self.place;
+        let finish = async move {
+            let read = match readers {
+                Some(handle) => B::finish(handle, place, End::Discard).await.leaked,
+                None => 0,
+            };
+            let finished = match handle {
+                Some(handle) => Some(B::finish(handle, place, end).await),
+                None => None,
+            };
+            (read, finished)
         };
-        let mut finished = match self.handle.take() {
-            Some(handle) => timed(Phase::Close, B::finish(handle, &self.place, end)).await,
+        // The place itself: a sandbox's URL is our own server's.
+        let url =
+            self.lease.as_ref().map_or_else(|| place.url.clone(), |lease| B::url(&lease.claim.place().url));
+        let (read, finished) = match timed(Phase::Close, watched::or_silence::<B, _>(&url, finish)).await {
+            Ok(finished) => finished,
+            Err(error) => {
+                let shown = place.shown();
+                self.let_go();
+                return Err(Error::connect(&shown, B::ENGINE, error));
+            }
+        };
+        let mut finished = match finished {
+            Some(finished) => finished,
             None if sandboxed && self.given_away => Finished { boundary: Boundary::Closed, leaked: 0 },
             // Taken: nobody can say how its transaction ended.
             None if sandboxed => Finished { boundary: Boundary::Unknown, leaked: 0 },
@@ -428,8 +458,13 @@ impl<B: Backend> Inner<B> {
         };
         let Some(lease) = self.lease.take() else { return Ok(None) };
         let (strategy, context) = (Arc::clone(&self.strategy), self.context.clone());
-        let kept =
-            runtime::run(Box::pin(async move { strategy.release(&context, lease, &outcome).await })).await;
+        let release =
+            runtime::run(Box::pin(async move { strategy.release(&context, lease, &outcome).await }));
+        let kept = match watched::or_silence::<B, _>(&url, release).await {
+            Ok(kept) => kept,
+            // It goes on by itself, should the server come back.
+            Err(error) => Err(Error::connect(&self.place.shown(), B::ENGINE, error)),
+        };
         report::test_ended(config, self.cost + begun.elapsed());
         if leaked > 0 {
             let what = if leaked == 1 { "1 connection".to_owned() } else { format!("{leaked} connections") };

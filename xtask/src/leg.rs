@@ -161,17 +161,18 @@ pub(crate) const CLIENTS: &str = "sandbox-clients";
 /// The integration tests of the adapters, sqlx's first, and of the factories, which are on all of them.
 const ADAPTERS: [&str; 5] = ["it", "seaorm", "diesel", "diesel_async", "factory"];
 
-/// The tests of `cargo dbtest`. They start servers of their own, from installed binaries.
-const CLI: &str = "cli";
+/// The tests of `cargo dbtest`, and the faults. They start servers of their own, from installed binaries; the
+/// faults also containers.
+const OWN_SERVERS: [&str; 2] = ["cli", "faults"];
 
 /// The arguments that select the tests of a server's leg.
 fn tests(server: &str, runner: Runner) -> Vec<String> {
     let all = ALL_ADAPTERS.contains(&server) && (runner == Runner::CargoTest || server != ALL_ADAPTERS[2]);
     let adapters = if all { &ADAPTERS[..] } else { &ADAPTERS[..1] };
-    let cli = runner == Runner::CargoTest && (server == "sqlite" || server.ends_with("-installed"));
+    let own = runner == Runner::CargoTest && (server == "sqlite" || server.ends_with("-installed"));
     adapters
         .iter()
-        .chain(cli.then_some(&CLI))
+        .chain(own.then_some(&OWN_SERVERS).into_iter().flatten())
         .flat_map(|name| ["--test".to_owned(), (*name).to_owned()])
         .collect()
 }
@@ -455,7 +456,7 @@ mod tests {
         ] {
             assert_eq!(named(name).line().contains(line), all, "{name}");
         }
-        assert!(named("mysql-installed").line().contains(" --test it --test cli "));
+        assert!(named("mysql-installed").line().contains(" --test it --test cli --test faults "));
         assert!(!named("mysql:9.7").line().contains(" --test cli "));
         let nextest = named("mysql:9.7/nextest").line();
         assert!(nextest.contains("DBTEST_MYSQL_IMAGE=mysql:9.7 "), "{nextest}");

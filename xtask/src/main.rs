@@ -3,10 +3,12 @@
 
 mod args;
 mod counts;
+mod kill;
 mod leg;
 mod machine;
 mod process;
 mod report;
+mod soak;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -34,6 +36,8 @@ fn main() -> ExitCode {
         }
         Task::Test(options) => test(&options),
         Task::Flake(rounds, options) => flake(rounds, &options),
+        Task::Kill(times, options) => kill::kill(times, &options),
+        Task::Soak(soak) => soak::soak(&soak),
     });
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -87,6 +87,23 @@ pub(crate) fn run(
     Ok(end)
 }
 
+/// Starts a command whose output goes to the file at `log`, and kills it and all below it without
+/// asking, `after` so long. Whether it was still running then.
+pub(crate) fn kill_after(command: &mut Command, log: &Path, after: Duration) -> Result<bool, String> {
+    let failed = |error: std::io::Error| format!("could not run it: {error}; see {}", log.display());
+    let out = File::create(log).map_err(failed)?;
+    let err = out.try_clone().map_err(failed)?;
+    let mut child = command.stdout(out).stderr(err).spawn().map_err(failed)?;
+    std::thread::sleep(after);
+    let runs = child.try_wait().map_err(failed)?.is_none();
+    // First, so that it starts no more of them.
+    let all = descendants(child.id(), &parents());
+    let _ = child.kill();
+    signal("KILL", &all);
+    let _ = child.wait();
+    Ok(runs)
+}
+
 /// Runs a command that answers soon; its output, both streams.
 pub(crate) fn answer(command: &mut Command, log: &Path, limit: Duration) -> Result<String, String> {
     let mut output = Vec::new();

@@ -179,6 +179,17 @@ impl Databases {
         self.hub.execute(operation, sql).await
     }
 
+    /// Creates a database; the lock on its name is held. One that is there all the same, since it was
+    /// looked for, comes from a statement of a process that was killed: the server runs it to its end.
+    async fn make(&self, name: &Name, sql: &str) -> Result<()> {
+        let made = self.run("create a database", sql).await;
+        if made.as_ref().err().and_then(Error::code) != Some("1007") {
+            return made;
+        }
+        self.destroy(name).await?;
+        self.run("create a database", sql).await
+    }
+
     async fn quiesce(&self, name: &Name) -> Result<()> {
         let mut lent = self.hub.session().await?;
         let deadline = Instant::now() + PATIENCE;
@@ -698,7 +709,7 @@ impl Places for Databases {
     }
 
     async fn create(&self, name: &Name) -> Result<()> {
-        self.run("create a database", &format!("CREATE DATABASE {name}")).await
+        self.make(name, &format!("CREATE DATABASE {name}")).await
     }
 
     async fn filled(&self, name: &Name, _description: &mut Description) -> Result<()> {
@@ -758,7 +769,7 @@ impl Places for Databases {
         let Some(create) = statements.next() else {
             return Err(Error::template_gone(&template.to_string(), &self.hub.shown()));
         };
-        self.run("create a database", &create).await?;
+        self.make(name, &create).await?;
         // A session of its own: a trigger's or view's statement needs the right current database.
         let mut session = self.hub.open(self.url(name)).await?;
         let mut result = session.execute(COPYING).await;
@@ -914,15 +925,14 @@ fn batches(statements: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 async fn lock(hub: &Arc<Hub>, name: &str, wait: bool) -> Result<Option<Box<dyn Hold>>> {
-    let mut lent = hub.session().await?;
-    lent.holds(true);
     // Ten minutes: somebody else's template may take long, and its holder's death frees it.
     let seconds = if wait { 600 } else { 0 };
-    let rows = lent.query("lock a name", &format!("SELECT GET_LOCK({}, {seconds})", literal(name))).await?;
+    let lock = format!("SELECT GET_LOCK({}, {seconds})", literal(name));
+    let (mut lent, rows) = hub.first("lock a name", &lock).await?;
     if scalar(&rows) == Some("1") {
+        lent.holds(true);
         return Ok(Some(Box::new(Locked { lent, name: name.to_owned() })));
     }
-    lent.holds(false);
     if wait {
         return Err(Error::cleanup(name, "another process has held its lock for ten minutes"));
     }

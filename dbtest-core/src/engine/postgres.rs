@@ -115,6 +115,18 @@ impl Databases {
         self.hub.execute(operation, sql).await
     }
 
+    /// Creates a database; the lock on its name is held. One that is there all the same, since it was
+    /// looked for, comes from a statement of a process that was killed: the server runs it to its end.
+    async fn make(&self, operation: &str, name: &Name, sql: &str) -> Result<()> {
+        let made = self.run(operation, sql).await;
+        let code = made.as_ref().err().and_then(Error::code);
+        if !matches!(code, Some("42P04" | "23505")) {
+            return made;
+        }
+        self.destroy(name).await?;
+        self.run(operation, sql).await
+    }
+
     /// Ends every connection to the database and waits until the last is gone. CREATE and DROP
     /// DATABASE wait for them too, but in steps of 100 ms.
     async fn quiesce(&self, name: &Name) -> Result<()> {
@@ -259,11 +271,6 @@ impl Places for Databases {
     async fn protect(&self, name: &Name) -> Result<bool> {
         // One session holds the shared locks of all templates that this process uses.
         let mut protector = self.protector.lock().await;
-        if protector.is_none() {
-            let mut lent = self.hub.session().await?;
-            lent.holds(true);
-            *protector = Some(lent);
-        }
         let text = name.to_string();
         // Two statements: the second sees what a sweeper did for whom the first waited.
         let sql = format!(
@@ -271,8 +278,18 @@ impl Places for Databases {
             lock_call("pg_advisory_lock_shared", &text),
             literal(&text)
         );
-        let Some(lent) = protector.as_mut() else { return Ok(false) };
-        let rows = lent.query("protect a template", &sql).await?;
+        const OPERATION: &str = "protect a template";
+        let held = match protector.take() {
+            // If the server was restarted, the locks are gone with it.
+            Some(mut lent) => lent.try_query(&sql).await.ok().map(|rows| (lent, rows)),
+            None => None,
+        };
+        let (lent, rows) = match held {
+            Some(held) => held,
+            None => self.hub.first(OPERATION, &sql).await?,
+        };
+        let lent = protector.insert(lent);
+        lent.holds(true);
         if rows.iter().flatten().flatten().any(|cell| cell == "there") {
             return Ok(true);
         }
@@ -284,7 +301,8 @@ impl Places for Databases {
 
     async fn create(&self, name: &Name) -> Result<()> {
         // template1 may be in use by somebody, template0 never is.
-        self.run("create a database", &format!("CREATE DATABASE {name} TEMPLATE template0")).await
+        let sql = format!("CREATE DATABASE {name} TEMPLATE template0");
+        self.make("create a database", name, &sql).await
     }
 
     async fn filled(&self, name: &Name, description: &mut Description) -> Result<()> {
@@ -294,7 +312,11 @@ impl Places for Databases {
     }
 
     async fn copy(&self, template: &Name, description: &Description, name: &Name) -> Result<()> {
-        for (operation, sql) in self.copying(template, description, name) {
+        let mut statements = self.copying(template, description, name).into_iter();
+        if let Some((operation, sql)) = statements.next() {
+            self.make(operation, name, &sql).await?;
+        }
+        for (operation, sql) in statements {
             self.run(operation, &sql).await?;
         }
         Ok(())
@@ -307,8 +329,6 @@ impl Places for Databases {
         name: &Name,
     ) -> Result<Option<Box<dyn Hold>>> {
         // All on one session: its locks, the copy, and later its end.
-        let mut lent = self.hub.session().await?;
-        lent.holds(true);
         let (text, template_text) = (name.to_string(), template.to_string());
         // What the session still holds of its last clone goes now. The last statement sees what a
         // sweeper did for whom the one before it waited.
@@ -319,7 +339,8 @@ impl Places for Databases {
             lock_call("pg_advisory_lock_shared", &template_text),
             literal(&template_text)
         );
-        let rows = lent.query("claim a name for a clone", &sql).await?;
+        let (mut lent, rows) = self.hub.first("claim a name for a clone", &sql).await?;
+        lent.holds(true);
         let cells: Vec<_> = rows.iter().map(|row| row.first().and_then(Option::as_deref)).collect();
         if !cells.contains(&Some("true")) || cells.last() != Some(&Some("there")) {
             return Ok(None);
@@ -484,18 +505,16 @@ impl Databases {
 
 /// Takes the advisory lock of a name in the maintenance database.
 pub(super) async fn hold(hub: &Arc<Hub>, name: &str, wait: bool) -> Result<Option<Box<dyn Hold>>> {
-    let mut lent = hub.session().await?;
-    lent.holds(true);
-    if wait {
-        let sql = format!("SELECT {}::text", lock_call("pg_advisory_lock", name));
-        lent.query("lock a name", &sql).await?;
+    let lock = if wait {
+        format!("SELECT {}::text", lock_call("pg_advisory_lock", name))
     } else {
-        let sql = format!("SELECT {}::int", lock_call("pg_try_advisory_lock", name));
-        if scalar(&lent.query("lock a name", &sql).await?) != Some("1") {
-            lent.holds(false);
-            return Ok(None);
-        }
+        format!("SELECT {}::int", lock_call("pg_try_advisory_lock", name))
+    };
+    let (mut lent, rows) = hub.first("lock a name", &lock).await?;
+    if !wait && scalar(&rows) != Some("1") {
+        return Ok(None);
     }
+    lent.holds(true);
     let unlock = format!("SELECT {}::text", lock_call("pg_advisory_unlock", name));
     Ok(Some(Box::new(Locked { lent, unlock })))
 }

@@ -133,6 +133,9 @@ mod started {
     /// An engine that does not answer a ping in this time is as good as absent.
     const PING: Duration = Duration::from_secs(3);
 
+    /// A registry that does not say in this time what an image is will hardly send it.
+    const REGISTRY: Duration = Duration::from_secs(6);
+
     /// A container that was created this long ago and does not run will not be started.
     const ABANDONED: Duration = Duration::from_secs(120);
 
@@ -338,9 +341,10 @@ mod started {
         if let Some(running) = labelled(container, flavour, entry, docker, connect).await? {
             return Ok(running);
         }
+        registry_answers(container, docker).await?;
         let last = Arc::new(Mutex::new(VecDeque::new()));
         let id = start(container, flavour, command, entry, Arc::clone(&last)).await?;
-        let outcome = reached(container, flavour, entry, docker, &id, connect).await;
+        let outcome = reached(container, flavour, entry, docker, &id, false, connect).await;
         if outcome.is_err() {
             // Neither the next run nor a person has a use for a server that can't be reached.
             remove(docker, &id).await;
@@ -353,6 +357,28 @@ mod started {
             }
             Error::unavailable(what, "see what it said last; another image or setting may be needed")
         })
+    }
+
+    /// An image that is not here is pulled, however long that takes; but a registry that says nothing
+    /// would be waited for nearly a minute.
+    async fn registry_answers(container: &Container, docker: &Docker) -> Result<()> {
+        let image = &container.image;
+        if docker.inspect_image(image).await.is_ok() {
+            return Ok(());
+        }
+        // Its answer does not matter here: to pull the image says it better.
+        match tokio::time::timeout(REGISTRY, docker.inspect_registry_image(image, None)).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::unavailable(
+                format!(
+                    "{} cannot be started: the image is not here, and the registry that has it gave no answer \
+                     within {} seconds",
+                    container.origin(),
+                    REGISTRY.as_secs()
+                ),
+                "see whether the network is there; `docker pull` shows whether the image can be had",
+            )),
+        }
     }
 
     /// A container of an earlier run whose state file was lost, for instance because the process that
@@ -384,7 +410,7 @@ mod started {
                     remove(docker, &id).await;
                 }
             } else if ours {
-                if let Ok(running) = reached(container, flavour, entry, docker, &id, connect).await {
+                if let Ok(running) = reached(container, flavour, entry, docker, &id, true, connect).await {
                     return Ok(Some(running));
                 }
                 remove(docker, &id).await;
@@ -400,6 +426,7 @@ mod started {
         entry: &Entry,
         docker: &Docker,
         id: &str,
+        was_left: bool,
         connect: &Connect,
     ) -> Result<Running, String> {
         let inspected = docker
@@ -413,10 +440,11 @@ mod started {
             let (docker, id) = (docker.clone(), id.to_owned());
             Box::pin(async move { is_running(&docker, &id).await })
         };
-        let (url, mut session) = ready(connect, &urls, &mut alive).await.map_err(|failed| match failed {
-            Failed::Ended => "it ended; it said last:".to_owned(),
-            Failed::Deadline(error) => format!("cannot be reached: {error}"),
-        })?;
+        let (url, mut session) =
+            ready(connect, &urls, was_left, &mut alive).await.map_err(|failed| match failed {
+                Failed::Ended => "it ended; it said last:".to_owned(),
+                Failed::Deadline(error) => format!("cannot be reached: {error}"),
+            })?;
         // A person's own arguments may set durability again.
         if !container.durable && container.args.is_empty() {
             prove_fast(flavour.engine(), &mut *session, &container.origin())

@@ -79,7 +79,7 @@ impl Diagnosis {
     /// Looks at what there is for the backend's engine, and starts nothing.
     pub async fn of<B: Backend>() -> Self {
         runtime::run(Box::pin(async {
-            let connect: Connect = Arc::new(|url| Box::pin(async move { B::session(&url).await }));
+            let connect = super::watched::connect::<B>();
             let mut diagnosis = Self { engine: B::ENGINE, server: None, findings: Vec::new() };
             let looked = match config() {
                 Ok(config) if B::ENGINE == Engine::Sqlite => diagnosis.files(config),

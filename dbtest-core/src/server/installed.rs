@@ -444,7 +444,7 @@ mod started {
             let mut alive = || -> BoxFuture<'static, bool> {
                 Box::pin(std::future::ready(!processes_of(&name).is_empty()))
             };
-            match ready(connect, &[url], &mut alive).await {
+            match ready(connect, &[url], true, &mut alive).await {
                 Ok((url, session)) => {
                     return Ok(Running::new(engine, url, origin.to_owned(), true, Some(session)));
                 }
@@ -491,7 +491,7 @@ mod started {
                 let mut alive = || -> BoxFuture<'static, bool> {
                     Box::pin(std::future::ready(child.try_wait().is_ok_and(|ended| ended.is_none())))
                 };
-                match ready(connect, &[url], &mut alive).await {
+                match ready(connect, &[url], false, &mut alive).await {
                     Ok((url, mut session)) => prove_fast(engine, &mut *session, origin)
                         .await
                         .map(|()| Running::new(engine, url, origin.to_owned(), true, Some(session))),
@@ -518,15 +518,15 @@ mod started {
             .collect();
         let readable: String = readable.chars().take(80).collect();
         let data = cache.join(readable);
-        if data.is_dir() {
-            return Ok(data);
-        }
-        // A name of its own: the program of a starter that was killed may be writing still.
+        // The program of a starter that was killed may be writing still; then the next start removes it.
         for left in fs::read_dir(cache).into_iter().flatten().flatten().map(|entry| entry.path()) {
             let half = left.file_name().is_some_and(|name| name.to_string_lossy().starts_with(HALF));
             if half && processes_of(&left).is_empty() {
                 remove(&left);
             }
+        }
+        if data.is_dir() {
+            return Ok(data);
         }
         let half = new_folder(HALF, cache, user)?;
         if let Err(error) = binaries.initialise(&half, user) {

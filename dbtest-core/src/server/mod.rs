@@ -7,6 +7,7 @@ mod idle;
 mod installed;
 mod pooler;
 mod registry;
+pub(crate) mod watched;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -182,6 +183,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a server that was just started may take until it lets us in.
 const START: Duration = Duration::from_secs(90);
+
+/// How long a server that starts may take to say so.
+const SILENCE: Duration = Duration::from_secs(5);
 
 type Found = Arc<OnceCell<Result<Arc<Running>>>>;
 
@@ -473,21 +477,33 @@ enum Failed {
 /// Whether the server's process or container still runs.
 type Alive<'a> = dyn FnMut() -> BoxFuture<'static, bool> + Send + 'a;
 
-/// Connects until it works. `alive` is asked from time to time whether waiting makes sense.
+/// Connects until it works. `alive` is asked from time to time whether waiting makes sense. One that
+/// starts says so or is not to be reached; one that `was_left` by somebody and lets us wait twice
+/// without a word is frozen.
 async fn ready(
     connect: &Connect,
     urls: &[String],
+    was_left: bool,
     alive: &mut Alive<'_>,
 ) -> Result<(String, Box<dyn Session>), Failed> {
     let start = std::time::Instant::now();
     let mut pause = Duration::from_millis(5);
+    let mut silences = 0;
     loop {
         let mut last = None;
         for url in urls {
-            match reach(connect, url, Duration::from_secs(5)).await {
+            let asked = std::time::Instant::now();
+            match reach(connect, url, SILENCE).await {
                 Ok(session) => return Ok((url.clone(), session)),
-                Err(error) => last = last.or(Some(error)),
+                Err(error) => {
+                    silences += u32::from(asked.elapsed() >= SILENCE);
+                    last = last.or(Some(error));
+                }
             }
+        }
+        if was_left && (silences > 1 || urls.is_empty()) {
+            let none = || DbError::connection(None, "there is no address to reach it at");
+            return Err(Failed::Deadline(last.unwrap_or_else(none)));
         }
         if !alive().await {
             return Err(Failed::Ended);

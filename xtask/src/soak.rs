@@ -1,0 +1,127 @@
+//! Many tiny tests over many processes against each engine: what failed, and what is left when all
+//! have ended.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::args::Soak;
+use crate::{LEG_LIMIT, Workspace, leg, process};
+
+/// How long a soak of one engine may take.
+const LIMIT: Duration = Duration::from_secs(60 * 60);
+
+/// Whether nothing failed and nothing was left.
+pub(crate) fn soak(soak: &Soak) -> Result<bool, String> {
+    let workspace = Workspace::read()?;
+    let mut build = process::cargo(&workspace.root);
+    build.args(["build", "--quiet", "--workspace"]);
+    build.args(workspace.members.examples.iter().flat_map(|name| ["--exclude", name]));
+    build.args(["--exclude", leg::CLIENTS, "--all-features", "--example", "soak"]);
+    process::answer(&mut build, &workspace.logs.join("soak-build.log"), LEG_LIMIT)?;
+    let program = workspace.which_server.with_file_name(format!("soak{}", std::env::consts::EXE_SUFFIX));
+    let all = ["postgres", "mysql", "sqlite"].map(str::to_owned);
+    let engines = if soak.engines.is_empty() { &all[..] } else { &soak.engines[..] };
+    let mut well = true;
+    for engine in engines {
+        well &= soak_engine(&program, engine, soak, &workspace.logs)?;
+    }
+    Ok(well)
+}
+
+/// What one process said at its end.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Said {
+    failed: u64,
+    /// In kilobytes after a tenth of the tests, and at the end.
+    memory: [u64; 2],
+    files: [u64; 2],
+}
+
+/// Reads `failed 0 memory 20000 21000 files 30 31`.
+fn parse(text: &str) -> Option<Said> {
+    let line = text.lines().rev().find(|line| line.starts_with("failed "))?;
+    let mut numbers = line.split(' ').filter_map(|word| word.parse().ok());
+    let mut next = || numbers.next();
+    Some(Said { failed: next()?, memory: [next()?, next()?], files: [next()?, next()?] })
+}
+
+fn soak_engine(program: &Path, engine: &str, soak: &Soak, logs: &Path) -> Result<bool, String> {
+    let each = soak.tests.div_ceil(soak.processes);
+    let failed = |error: std::io::Error| format!("could not start {}: {error}", program.display());
+    let start = |number: usize| -> Result<(Child, PathBuf), String> {
+        let log = logs.join(format!("soak-{engine}-{number}.log"));
+        let out = File::create(&log).map_err(failed)?;
+        let err = out.try_clone().map_err(failed)?;
+        let mut command = Command::new(program);
+        command.args(["run", engine, &each.to_string()]).env("DBTEST_DOTENV", "0");
+        let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().map_err(failed)?;
+        Ok((child, log))
+    };
+    let look = || {
+        let mut command = Command::new(program);
+        process::answer(
+            command.args(["look", engine]).env("DBTEST_DOTENV", "0"),
+            &logs.join("soak-look.log"),
+            LEG_LIMIT,
+        )
+    };
+    // One first, so that the server and the template are there, and are not measured.
+    let mut first = start(0)?.0;
+    first.wait().map_err(failed)?;
+    let before = look()?;
+    let started = Instant::now();
+    let processes: Vec<_> = (1..=soak.processes).map(start).collect::<Result<_, _>>()?;
+    let (mut said, mut broken) = (Vec::new(), Vec::new());
+    for (mut child, log) in processes {
+        while child.try_wait().map_err(failed)?.is_none() {
+            if started.elapsed() > LIMIT {
+                let _ = child.kill();
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        match parse(&text) {
+            Some(one) if one.failed == 0 => said.push(one),
+            _ => broken.push(log),
+        }
+    }
+    let took = started.elapsed();
+    let after = look()?;
+    let most = |of: fn(&Said) -> u64| said.iter().map(of).max().unwrap_or(0);
+    println!(
+        "{engine}: {} tests over {} processes in {:.1} s ({:.0} a second); {} processes failed",
+        each * soak.processes,
+        soak.processes,
+        took.as_secs_f64(),
+        (each * soak.processes) as f64 / took.as_secs_f64(),
+        broken.len()
+    );
+    println!(
+        "  memory of a process, at most: {} MB after a tenth, {} MB at the end; open files {}, then {}",
+        most(|said| said.memory[0]) / 1024,
+        most(|said| said.memory[1]) / 1024,
+        most(|said| said.files[0]),
+        most(|said| said.files[1])
+    );
+    println!("  on the server before: {}", before.trim());
+    println!("  on the server after:  {}", after.trim());
+    for log in &broken {
+        println!("  failed: see {}", log.display());
+    }
+    let held = after.lines().any(|line| line.contains("places") && !line.contains(" held 0 half-made 0"));
+    Ok(broken.is_empty() && !held)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_is_what_a_process_said() {
+        let said = parse("FAILED it saw nothing\nfailed 1 memory 20 21 files 30 31\n");
+        assert_eq!(said, Some(Said { failed: 1, memory: [20, 21], files: [30, 31] }));
+        assert_eq!(parse("thread 'main' panicked"), None);
+    }
+}
