@@ -170,9 +170,8 @@ impl Databases {
         let deadline = Instant::now() + PATIENCE;
         let mut others = Others::default();
         let sql = others_sql(self.flavour.mariadb, name);
-        while let Some(kill) = others
-            .told(lent.try_query(&sql).await.map(|rows| others_of(&rows, name)))
-            .map_err(|error| {
+        while let Some(kill) =
+            others.told(lent.try_query(&sql).await.map(|rows| others_of(&rows, name))).map_err(|error| {
                 Error::database("list the connections of a database", &self.hub.shown(), error)
             })?
         {
@@ -458,7 +457,12 @@ pub(super) fn others_of(rows: &Rows, name: &Name) -> Rows {
                 let flag = |is: bool| Some(u8::from(is).to_string());
                 let catalogue =
                     cell(7).is_some_and(|sql| sql.to_ascii_lowercase().contains("information_schema"));
-                others.push(vec![row[0].clone(), flag(cell(4) == Some("Sleep")), flag(catalogue), flag(nowhere)]);
+                others.push(vec![
+                    row[0].clone(),
+                    flag(cell(4) == Some("Sleep")),
+                    flag(catalogue),
+                    flag(nowhere),
+                ]);
             }
         }
     }

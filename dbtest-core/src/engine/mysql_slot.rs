@@ -303,7 +303,8 @@ impl Slot {
             };
             if triggers {
                 let moved = moved(&now, before);
-                let news = |table: &&Table| moved.contains(&table.name.to_lowercase()) && !done.contains(table);
+                let news =
+                    |table: &&Table| moved.contains(&table.name.to_lowercase()) && !done.contains(table);
                 todo = self.tables.iter().filter(news).cloned().collect();
             }
             before.extend(now);
@@ -425,7 +426,8 @@ mod tests {
 
     #[test]
     fn statements_that_change_tables_as_a_whole_are_signs() {
-        for variable in ["Com_create_table", "COM_TRUNCATE", "Com_alter_db", "Com_flush", "Com_drop_sequence"] {
+        for variable in ["Com_create_table", "COM_TRUNCATE", "Com_alter_db", "Com_flush", "Com_drop_sequence"]
+        {
             assert!(is_sign(variable), "{variable}");
         }
         for variable in ["Com_insert", "Com_create_temporary_table", "Com_set_option", "Created_tmp_tables"] {

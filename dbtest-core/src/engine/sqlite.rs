@@ -380,9 +380,8 @@ impl Slot {
         let marked = modified.is_ok_and(|time| {
             time.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since == UNTOUCHED)
         });
-        let waits = |end: &str| {
-            std::fs::metadata(self.file.with_extension(end)).is_ok_and(|file| file.len() > 0)
-        };
+        let waits =
+            |end: &str| std::fs::metadata(self.file.with_extension(end)).is_ok_and(|file| file.len() > 0);
         marked && !waits("db-wal") && !waits("db-journal")
     }
 

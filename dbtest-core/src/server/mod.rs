@@ -503,7 +503,7 @@ fn room_args(engine: Engine) -> Vec<String> {
         Engine::MySql => {
             // MariaDB counts the writes to each table only when it is told to.
             arguments(engine, &["--max-connections=1000", "--loose-mysqlx=OFF", "--loose-userstat=ON"])
-        },
+        }
         _ => arguments(engine, &["max_connections=500"]),
     }
 }

@@ -131,7 +131,13 @@ engine!(
     "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
 );
 #[cfg(feature = "postgres")]
-engine!(postgres, SqlxPostgres, sqlx::PgPool, "serial PRIMARY KEY", "SELECT pg_database_size(current_database())");
+engine!(
+    postgres,
+    SqlxPostgres,
+    sqlx::PgPool,
+    "serial PRIMARY KEY",
+    "SELECT pg_database_size(current_database())"
+);
 #[cfg(feature = "mysql")]
 engine!(
     mysql,

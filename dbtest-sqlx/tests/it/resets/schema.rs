@@ -92,12 +92,15 @@ impl Schema {
             name = format!("\"Second One\".{name}");
         }
         let form = self.form(rng);
-        let key = match [Key::None, Key::Given, Key::Given, Key::Always, Key::Text, Key::Composite][rng.below(6)] {
-            _ if matches!(form, Form::Partitioned | Form::Heir) => Key::None,
-            // What has no row numbers needs a key.
-            Key::None | Key::Given | Key::Always if engine == Engine::Sqlite && form == Form::Odd => Key::Text,
-            key => key,
-        };
+        let key =
+            match [Key::None, Key::Given, Key::Given, Key::Always, Key::Text, Key::Composite][rng.below(6)] {
+                _ if matches!(form, Form::Partitioned | Form::Heir) => Key::None,
+                // What has no row numbers needs a key.
+                Key::None | Key::Given | Key::Always if engine == Engine::Sqlite && form == Form::Odd => {
+                    Key::Text
+                }
+                key => key,
+            };
         let id = match (key, engine) {
             (Key::None, _) => "id integer",
             (Key::Given, Engine::Postgres) => "id serial PRIMARY KEY",
@@ -149,7 +152,9 @@ impl Schema {
         }
         let columns = match engine {
             Engine::Postgres => "x::text",
-            Engine::MySql => "CONCAT_WS('|', COALESCE(id, 'NULL'), COALESCE(n, 'NULL'), COALESCE(word, 'NULL'))",
+            Engine::MySql => {
+                "CONCAT_WS('|', COALESCE(id, 'NULL'), COALESCE(n, 'NULL'), COALESCE(word, 'NULL'))"
+            }
             Engine::Sqlite => "quote(id) || '|' || quote(n) || '|' || quote(word)",
         };
         self.looks.push(format!("SELECT {columns} AS v FROM {name} x ORDER BY 1"));
@@ -179,7 +184,8 @@ impl Schema {
         }
         let to = numbered[rng.below(numbered.len())];
         let rule = ["CASCADE", "SET NULL", "NO ACTION", "CASCADE ON UPDATE CASCADE"][rng.below(4)];
-        let defer = if engine == Engine::MySql || rng.chance(60) { "" } else { " DEFERRABLE INITIALLY DEFERRED" };
+        let defer =
+            if engine == Engine::MySql || rng.chance(60) { "" } else { " DEFERRABLE INITIALLY DEFERRED" };
         let (name, target) = (self.tables[number].name.clone(), self.tables[to].name.clone());
         let column = format!("r{}", self.tables[number].refers.len());
         self.tables[number].refers.push(to);
@@ -233,7 +239,8 @@ impl Schema {
                     let (name, to) = (&self.tables[number].name, &self.tables[to].name);
                     // MySQL does not read from the table that it changes, unless through another one.
                     let first = format!("SELECT least FROM (SELECT MIN(id) AS least FROM {to}) x");
-                    let first = if self.engine == Engine::Sqlite { first.replace("least", "m") } else { first };
+                    let first =
+                        if self.engine == Engine::Sqlite { first.replace("least", "m") } else { first };
                     let _ = writeln!(self.sql, "UPDATE {name} SET r{at} = ({first});");
                 }
             }
@@ -298,7 +305,8 @@ impl Schema {
         });
         match engine {
             Engine::Postgres => self.looks.push(
-                "SELECT format('%s %s', sequencename, last_value) AS v FROM pg_sequences ORDER BY 1".to_owned(),
+                "SELECT format('%s %s', sequencename, last_value) AS v FROM pg_sequences ORDER BY 1"
+                    .to_owned(),
             ),
             Engine::Sqlite if self.sql.contains("AUTOINCREMENT") => {
                 self.looks.push("SELECT name || seq AS v FROM sqlite_sequence ORDER BY 1".to_owned());

@@ -37,7 +37,11 @@ fn write(schema: &Schema, rng: &mut Rng) -> String {
         0..=2 => format!("INSERT INTO {name} (id, n, word) VALUES ('{id}', {n}, 'new')"),
         // Below and above what the server has given so far.
         3 => {
-            let overriding = if engine == Engine::Postgres && table.key == Key::Always { "OVERRIDING SYSTEM VALUE " } else { "" };
+            let overriding = if engine == Engine::Postgres && table.key == Key::Always {
+                "OVERRIDING SYSTEM VALUE "
+            } else {
+                ""
+            };
             let id = ["-5", "3", "77", "1000"][rng.below(4)];
             format!("INSERT INTO {name} (id, n, word) {overriding}VALUES ('{id}', {n}, 'own')")
         }
@@ -45,7 +49,9 @@ fn write(schema: &Schema, rng: &mut Rng) -> String {
         5 => format!("UPDATE {name} SET word = 'changed' WHERE n < {n}"),
         6 => format!("DELETE FROM {name} WHERE n < {n}"),
         7 => format!("DELETE FROM {name}"),
-        8 if table.key == Key::None => format!("INSERT INTO {name} (id, n, word) SELECT id, n, word FROM {name}"),
+        8 if table.key == Key::None => {
+            format!("INSERT INTO {name} (id, n, word) SELECT id, n, word FROM {name}")
+        }
         8 => match engine {
             Engine::MySql => format!(
                 "INSERT INTO {name} (id, n, word) VALUES ('{id}', {n}, 'up') ON DUPLICATE KEY UPDATE word = 'upserted'"
@@ -63,7 +69,9 @@ fn write(schema: &Schema, rng: &mut Rng) -> String {
             format!("UPDATE {name} SET r{at} = {id}")
         }
         // A row that is referred to, by its number.
-        _ if engine == Engine::MySql => format!("DELETE FROM {name} WHERE id = (SELECT x.m FROM (SELECT MIN(id) AS m FROM {name}) x)"),
+        _ if engine == Engine::MySql => {
+            format!("DELETE FROM {name} WHERE id = (SELECT x.m FROM (SELECT MIN(id) AS m FROM {name}) x)")
+        }
         _ => format!("DELETE FROM {name} WHERE id = ({select})"),
     }
 }
