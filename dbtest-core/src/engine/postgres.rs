@@ -661,12 +661,12 @@ impl Slot {
 
     /// Without this a slot would grow with every test, and its resets with it: our own servers have
     /// no autovacuum, and any other comes too late.
-    async fn give_room_back(&mut self, tables: &[&str]) -> Result<()> {
-        if tables.is_empty() {
-            return Ok(());
+    async fn give_room_back(&mut self, lost: &[&str]) -> Result<()> {
+        for tables in lost {
+            let vacuum = format!("VACUUM {tables}");
+            self.session.execute(&vacuum).await.map_err(|error| Error::cleanup(&self.place, error))?;
         }
-        let vacuum = format!("VACUUM {}", tables.join(", "));
-        self.session.execute(&vacuum).await.map_err(|error| Error::cleanup(&self.place, error))
+        Ok(())
     }
 }
 

@@ -156,9 +156,9 @@ ANALYZE @meta@.tab, @meta@.target, @meta@.closure, @meta@.seq;
 
 -- Ends every other connection, then puts everything back. One round trip: it waits itself until they
 -- are gone. Returns 'busy' if one is still there after a while, 'clean' when all is at its baseline,
--- else why it can't be. On lines behind 'clean' it names tables in which much room is lost to deleted
--- rows: only a statement of its own gives that back. The connection with the spared process is our
--- own, has nothing open, and stays.
+-- else why it can't be. On lines behind 'clean' it says what to VACUUM, since much room is lost to
+-- deleted rows: only a statement of its own gives that back. The connection with the spared process
+-- is our own, has nothing open, and stays.
 CREATE FUNCTION @meta@.settle(spared int) RETURNS text LANGUAGE plpgsql AS $f$
 DECLARE
   -- Deleting a row costs a thousandth of what emptying a table at once does, and on a server that
@@ -230,8 +230,9 @@ BEGIN
       IF replica AND t.restore IS NOT NULL THEN
         EXECUTE t.restore;
       END IF;
-      IF size > waste THEN
-        lost := lost || E'\n' || one::regclass;
+      IF size > waste + t.size / 2 THEN
+        -- Rows that were put back stand behind the room that is lost, which keeps it from being cut off.
+        lost := lost || E'\n' || CASE WHEN replica AND t.restore IS NOT NULL THEN 'FULL ' ELSE '' END || one::regclass;
       END IF;
     END LOOP;
     IF NOT replica THEN

@@ -10,6 +10,7 @@ mod dump;
 mod growth;
 mod manners;
 mod parametrised;
+mod resets;
 #[cfg(feature = "postgres")]
 mod pooler;
 mod round_trips;

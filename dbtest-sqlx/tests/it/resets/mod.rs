@@ -1,0 +1,148 @@
+//! Resets, many of them: after whatever a test writes into whatever schema, the next one finds the
+//! baseline; and a slot that was reset often is no larger for it.
+//!
+//! `DBTEST_RESETS_SECONDS` says how long schemas are tried on each engine, `DBTEST_RESETS_SEED` with
+//! which one to begin, `DBTEST_RESETS` how often a slot is reset.
+
+mod rng;
+mod schema;
+mod writes;
+
+use std::time::{Duration, Instant};
+
+use rng::Rng;
+use schema::Schema;
+
+/// How often one schema is written to.
+const TESTS: usize = 6;
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok())
+}
+
+macro_rules! engine {
+    ($engine:ident, $backend:ident, $pool:ty, $id:literal, $size:literal) => {
+        mod $engine {
+            use dbtest_sqlx::{$backend, Backend, Fixture, Strategy};
+            use sqlx::AssertSqlSafe;
+
+            use super::*;
+
+            async fn look(pool: &$pool, schema: &Schema, word: &str) -> Vec<Vec<Option<String>>> {
+                let mut seen = Vec::new();
+                for sql in &schema.looks {
+                    let rows = sqlx::query_scalar(AssertSqlSafe(sql.as_str())).fetch_all(pool).await;
+                    seen.push(rows.unwrap_or_else(|error| panic!("{word}: {sql}: {error}")));
+                }
+                seen
+            }
+
+            /// One schema, and tests that write into it one after the other.
+            async fn writes_leave_nothing(seed: u64, strategy: Strategy) {
+                let mut rng = Rng::new(seed);
+                let schema = Schema::random($backend::ENGINE, &mut rng);
+                let fixture = || {
+                    Fixture::<$backend>::new()
+                        .label("resets")
+                        .sql("schema.sql", schema.sql.clone())
+                        .require(strategy.clone())
+                };
+                let word = format!("DBTEST_RESETS_SEED={seed}");
+                let open = async || {
+                    let opened = fixture().open_for("resets").await;
+                    opened.unwrap_or_else(|error| panic!("{word}: {error}\n{}", schema.sql))
+                };
+                let db = open().await;
+                let baseline = look(db.handle(), &schema, &word).await;
+                db.close().await.expect("closed");
+                let mut done: Vec<String> = Vec::new();
+                for test in 0..TESTS {
+                    let db = open().await;
+                    let found = look(db.handle(), &schema, &word).await;
+                    for ((sql, found), baseline) in schema.looks.iter().zip(&found).zip(&baseline) {
+                        assert_eq!(
+                            found,
+                            baseline,
+                            "{word}, in its test {test}: {sql}\nafter {}\nin {}",
+                            done.join(";\n"),
+                            schema.sql
+                        );
+                    }
+                    done = writes::random(&schema, &mut rng);
+                    let mut connection = db.handle().acquire().await.expect("a connection");
+                    for sql in &done {
+                        // Some are refused, as the schema happens to be.
+                        let _ = sqlx::raw_sql(AssertSqlSafe(sql.as_str())).execute(&mut *connection).await;
+                    }
+                    drop(connection);
+                    db.close().await.unwrap_or_else(|error| panic!("{word}: {error}\nafter {}", done.join(";\n")));
+                }
+            }
+
+            #[tokio::test]
+            async fn whatever_is_written_the_next_test_finds_the_baseline() {
+                let end = Instant::now() + Duration::from_secs(number("DBTEST_RESETS_SECONDS").unwrap_or(15));
+                let first = number("DBTEST_RESETS_SEED").unwrap_or_else(|| {
+                    std::time::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs() % 1_000_000 * 1_000)
+                });
+                let mut seed = first;
+                while seed == first || Instant::now() < end {
+                    let strategy = if seed % 4 == 3 { Strategy::Schema } else { Strategy::Truncate };
+                    writes_leave_nothing(seed, strategy).await;
+                    seed += 1;
+                }
+                println!("{} schemas, from DBTEST_RESETS_SEED={first}", seed - first);
+            }
+
+            #[tokio::test]
+            async fn a_slot_does_not_grow_with_its_resets() {
+                let rounds = number("DBTEST_RESETS").unwrap_or(900);
+                let schema = concat!("CREATE TABLE grows (id ", $id, ", word varchar(200), n integer); \
+                    CREATE INDEX grows_word ON grows (word); INSERT INTO grows (word, n) VALUES ('seed', 1), ('seed', 2)");
+                let mut sizes: Vec<i64> = Vec::new();
+                for round in 0..=rounds {
+                    let fixture = Fixture::<$backend>::new().label("grows").sql("schema.sql", schema);
+                    let db = fixture.require(Strategy::Truncate).open_for("grows").await.expect("a database");
+                    for sql in [
+                        "INSERT INTO grows (word, n) VALUES ('a word that takes a little room', 1), ('another', 2), ('more', 3)",
+                        "UPDATE grows SET word = 'changed' WHERE word = 'seed'",
+                    ] {
+                        sqlx::query(sql).execute(db.handle()).await.expect("written");
+                    }
+                    if round == rounds / 3 || round == rounds {
+                        sizes.push(sqlx::query_scalar($size).fetch_one(db.handle()).await.expect("a size"));
+                    }
+                    db.close().await.expect("closed");
+                }
+                // What is lost is given back now and then, so it goes up and down by a little.
+                const LITTLE: i64 = 512 << 10;
+                assert!(sizes[1] <= sizes[0] + LITTLE, "it grew: {sizes:?} bytes");
+            }
+        }
+    };
+}
+
+#[cfg(feature = "sqlite")]
+engine!(
+    sqlite,
+    SqlxSqlite,
+    sqlx::SqlitePool,
+    "integer PRIMARY KEY AUTOINCREMENT",
+    "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+);
+#[cfg(feature = "postgres")]
+engine!(
+    postgres,
+    SqlxPostgres,
+    sqlx::PgPool,
+    "serial PRIMARY KEY",
+    "SELECT pg_database_size(current_database())"
+);
+#[cfg(feature = "mysql")]
+engine!(
+    mysql,
+    SqlxMySql,
+    sqlx::MySqlPool,
+    "integer AUTO_INCREMENT PRIMARY KEY",
+    "SELECT CAST(SUM(DATA_LENGTH + INDEX_LENGTH) AS SIGNED) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
+);
