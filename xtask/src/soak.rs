@@ -30,6 +30,24 @@ pub(crate) fn soak(soak: &Soak) -> Result<bool, String> {
     Ok(well)
 }
 
+/// The processes of the installed servers of an engine that dbtest has started, and their memory in
+/// megabytes: on Postgres each connection is one.
+fn servers(engine: &str) -> (usize, u64) {
+    let part = format!("/servers/run-{engine}/");
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+    let works = |path: &PathBuf| {
+        std::fs::read_link(path.join("cwd")).is_ok_and(|at| at.to_string_lossy().contains(&part))
+    };
+    // Shared memory counts in each of them as its part.
+    let memory = |path: PathBuf| {
+        let text = std::fs::read_to_string(path.join("smaps_rollup")).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap_or_default();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0)
+    };
+    let sizes: Vec<u64> = processes.filter(works).map(memory).collect();
+    (sizes.len(), sizes.iter().sum::<u64>() / 1024)
+}
+
 /// What one process said at its end.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Said {
@@ -70,7 +88,7 @@ fn soak_engine(program: &Path, engine: &str, soak: &Soak, logs: &Path) -> Result
     // One first, so that the server and the template are there, and are not measured.
     let mut first = start(0)?.0;
     first.wait().map_err(failed)?;
-    let before = look()?;
+    let (before, server_before) = (look()?, servers(engine));
     let started = Instant::now();
     let processes: Vec<_> = (1..=soak.processes).map(start).collect::<Result<_, _>>()?;
     let (mut said, mut broken) = (Vec::new(), Vec::new());
@@ -88,7 +106,7 @@ fn soak_engine(program: &Path, engine: &str, soak: &Soak, logs: &Path) -> Result
         }
     }
     let took = started.elapsed();
-    let after = look()?;
+    let (after, server_after) = (look()?, servers(engine));
     let most = |of: fn(&Said) -> u64| said.iter().map(of).max().unwrap_or(0);
     println!(
         "{engine}: {} tests over {} processes in {:.1} s ({:.0} a second); {} processes failed",
@@ -105,8 +123,14 @@ fn soak_engine(program: &Path, engine: &str, soak: &Soak, logs: &Path) -> Result
         most(|said| said.files[0]),
         most(|said| said.files[1])
     );
-    println!("  on the server before: {}", before.trim());
-    println!("  on the server after:  {}", after.trim());
+    println!("  before: {}", before.trim().replace('\n', "; "));
+    println!("  after:  {}", after.trim().replace('\n', "; "));
+    if server_before.0 > 0 {
+        println!(
+            "  installed servers: {} processes with {} MB before, {} with {} MB after",
+            server_before.0, server_before.1, server_after.0, server_after.1
+        );
+    }
     for log in &broken {
         println!("  failed: see {}", log.display());
     }

@@ -173,7 +173,7 @@ async fn the_servers_watcher_is_killed<B: Probe>() {
     let (own, all) = (server_of(&server), processes_of(&server));
     signal("KILL", &all.into_iter().filter(|process| *process != own).collect::<Vec<_>>());
     home.recovers::<B>();
-    assert_eq!(home.servers(B::ENGINE), [server.clone()], "it is the same one still");
+    assert!(home.servers(B::ENGINE).contains(&server), "it is the same one still");
     // Nobody cleans up behind it now; the next start does.
     signal("KILL", &family(own));
     home.recovers::<B>();
