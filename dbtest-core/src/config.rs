@@ -12,8 +12,16 @@ use crate::report;
 /// Every environment variable: its name, its default and what it does. The guide's table is
 /// checked against this one.
 pub const SETTINGS: &[(&str, &str, &str)] = &[
-    ("DBTEST_POSTGRES_URL", "unset", "the Postgres server to use; before DATABASE_URL"),
-    ("DBTEST_MYSQL_URL", "unset", "the MySQL or MariaDB server to use; before DATABASE_URL"),
+    (
+        "DBTEST_POSTGRES_URL",
+        "unset",
+        "the Postgres server to use, or several with spaces between; before DATABASE_URL",
+    ),
+    (
+        "DBTEST_MYSQL_URL",
+        "unset",
+        "the MySQL or MariaDB server to use, or several with spaces between; before DATABASE_URL",
+    ),
     ("DATABASE_URL", "unset", "used where its scheme fits the engine and nothing above is set"),
     ("DBTEST_SERVER", "auto", "auto, url, container or installed: the only kind of server to try"),
     ("DBTEST_POSTGRES_IMAGE", "postgres:18", "the image of a Postgres container"),

@@ -17,6 +17,7 @@ use crate::ground::{Fill, Ground, Names};
 use crate::name::Name;
 use crate::rows::{Format, RowFile};
 use crate::server::budget::Budget;
+use crate::server::spread::{self, Load};
 use crate::server::{self, Connect, Running, Server};
 use crate::setup::{Action, Migrations, Setup, StepError, fingerprint};
 use crate::slot::Wanted;
@@ -426,7 +427,7 @@ impl<B: Backend> Fixture<B> {
         Box::pin(async move {
             let name = Name::stable(&word).ok_or_else(|| Error::stable_word(&word))?;
             let who = format!("the stable database {word:?}");
-            let site = self.site(&who, false).await?;
+            let site = self.site(&self.server, &who, false).await?;
             let ground = self.ground_of(&self.setup, &site)?;
             ground.stable(&name, &who).await?;
             Ok(B::url(&ground.places.url(&name)))
@@ -434,19 +435,34 @@ impl<B: Backend> Fixture<B> {
     }
 
     async fn lease(&self, test: &str) -> Result<Leased> {
-        match self.try_lease(test).await {
+        let servers = spread::servers(&self.server, B::ENGINE)?;
+        let mut last = None;
+        for server in &servers {
+            match self.lease_on(server, test).await {
+                Err(error) if servers.len() > 1 && error.kind() == ErrorKind::Connect => {
+                    spread::leave_out(server, &error);
+                    last = Some(error);
+                }
+                leased => return leased,
+            }
+        }
+        Err(last.unwrap_or_else(|| Error::unavailable("no server is named", "name one in the list of URLs")))
+    }
+
+    async fn lease_on(&self, server: &Server, test: &str) -> Result<Leased> {
+        match self.try_lease(server, test).await {
             // The server that another process of this run had found is gone since.
             Err(error)
-                if error.kind() == ErrorKind::Connect
-                    && server::forget_recalled(&self.server, B::ENGINE)? =>
+                if error.kind() == ErrorKind::Connect && server::forget_recalled(server, B::ENGINE)? =>
             {
-                self.try_lease(test).await
+                self.try_lease(server, test).await
             }
             leased => leased,
         }
     }
 
-    async fn try_lease(&self, test: &str) -> Result<Leased> {
+    async fn try_lease(&self, server: &Server, test: &str) -> Result<Leased> {
+        let load = Load::on(server);
         let (config, begun) = (config()?, Instant::now());
         let (choice, overruled) =
             Strategy::choose(config.strategy.as_deref(), self.strategy.as_ref(), self.require.as_ref())?;
@@ -457,12 +473,12 @@ impl<B: Backend> Fixture<B> {
                 strategy.name()
             ));
         }
-        let mut site = self.site(test, strategy.schemas()).await;
+        let mut site = self.site(server, test, strategy.schemas()).await;
         if matches!(choice, Strategy::Auto)
             && site.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unsupported)
         {
             strategy = Strategy::Schema.get();
-            site = self.site(test, strategy.schemas()).await;
+            site = self.site(server, test, strategy.schemas()).await;
         }
         let site = site?;
         let max_connections = config.max_connections.or(self.max_connections).unwrap_or(10);
@@ -479,6 +495,7 @@ impl<B: Backend> Fixture<B> {
             wanted,
             origin: site.origin.clone(),
             begun,
+            _load: Arc::new(load),
         };
         let mut lease = strategy.acquire(&context).await?;
         if !self.own.steps.is_empty() {
@@ -501,7 +518,7 @@ impl<B: Backend> Fixture<B> {
     }
 
     /// The server, found or started, where this fixture's places are.
-    async fn site(&self, test: &str, schemas: bool) -> Result<Site> {
+    async fn site(&self, server: &Server, test: &str, schemas: bool) -> Result<Site> {
         let config = config()?;
         if let Some(wrong) = &self.wrong {
             return Err(wrong.clone());
@@ -510,7 +527,7 @@ impl<B: Backend> Fixture<B> {
             return Err(Error::no_setup(test));
         }
         let connect = server::watched::connect::<B>();
-        let running = server::find(&self.server, B::ENGINE, &connect).await?;
+        let running = server::find(server, B::ENGINE, &connect).await?;
         let places = places(&running, B::NAME, &connect, schemas).await?;
         if !places.copies() {
             for (name, text) in self.setup.texts().into_iter().chain(self.own.texts()) {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Connect, Running, Server, at_url, container, installed, registry, sqlite};
+use super::{Connect, Running, Server, at_url, container, installed, registry, spread, sqlite};
 use crate::backend::Backend;
 use crate::config::{Config, ServerChoice, config, image_for, url_for};
 use crate::engine::{self, Engine};
@@ -137,16 +137,19 @@ impl Diagnosis {
         }
         if may(ServerChoice::Url) {
             match url_for(self.engine)? {
-                Some((variable, url)) => {
+                Some((variable, text)) => {
                     // Set, it is used or fails: `auto` never skips it.
                     self.server = Some(variable.clone());
-                    match at_url(&variable, &url, self.engine, connect).await {
-                        Ok(running) => {
-                            let place = crate::url::shown(&running.url);
-                            self.findings.push(Finding::good("url", format!("{variable} leads to {place}")));
-                            self.server_itself(config, &running, connect).await;
+                    for url in spread::urls(&text) {
+                        match at_url(&variable, url, self.engine, connect).await {
+                            Ok(running) => {
+                                let place = crate::url::shown(&running.url);
+                                self.findings
+                                    .push(Finding::good("url", format!("{variable} leads to {place}")));
+                                self.server_itself(config, &running, connect).await;
+                            }
+                            Err(error) => self.findings.push(Finding::of("url", Health::Bad, &error)),
                         }
-                        Err(error) => self.findings.push(Finding::of("url", Health::Bad, &error)),
                     }
                     return Ok(());
                 }

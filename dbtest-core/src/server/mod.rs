@@ -7,6 +7,7 @@ mod idle;
 mod installed;
 mod pooler;
 mod registry;
+pub(crate) mod spread;
 pub(crate) mod watched;
 
 use std::collections::HashMap;
@@ -53,6 +54,9 @@ enum Kind {
     #[default]
     Auto,
     Url(String),
+    Urls(Vec<String>),
+    /// One of several that a variable names.
+    Listed(String, String),
     Container(Container),
     Installed(Option<PathBuf>),
     Directory(PathBuf),
@@ -72,6 +76,19 @@ impl Server {
     /// the URL's.
     pub fn url(url: impl Into<String>) -> Self {
         Self(Kind::Url(url.into()))
+    }
+
+    /// Several servers, as [`url`](Server::url) says of each. Every test goes to the one on which
+    /// this process has the fewest tests; one that can't be reached is left out, with a line on stderr.
+    ///
+    /// ```
+    /// use dbtest_core::Server;
+    ///
+    /// let two = Server::urls(["postgres://ci@localhost:5432/ci", "postgres://ci@localhost:5433/ci"]);
+    /// # assert!(format!("{two:?}").contains("5433"));
+    /// ```
+    pub fn urls(urls: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self(Kind::Urls(urls.into_iter().map(Into::into).collect()))
     }
 
     /// A container of this image, such as `postgres:17`, `mysql:8.4` or `mariadb:11.8`. Needs
@@ -110,6 +127,14 @@ impl fmt::Debug for Server {
         match &self.0 {
             Kind::Auto => f.write_str("Server::auto()"),
             Kind::Url(url) => write!(f, "Server::url({:?})", crate::url::shown(url)),
+            Kind::Urls(urls) => {
+                write!(
+                    f,
+                    "Server::urls({:?})",
+                    urls.iter().map(|url| crate::url::shown(url)).collect::<Vec<_>>()
+                )
+            }
+            Kind::Listed(variable, url) => write!(f, "{} of {variable}", crate::url::shown(url)),
             Kind::Container(container) => container.fmt(f),
             Kind::Installed(None) => f.write_str("Server::installed()"),
             Kind::Installed(Some(folder)) => write!(f, "Server::installed_in({folder:?})"),
@@ -236,7 +261,7 @@ struct Seen {
 fn note(server: &Server, engine: Engine) -> Result<String> {
     let config = config()?;
     let own = match &server.0 {
-        Kind::Url(url) => url.clone(),
+        Kind::Url(url) | Kind::Listed(_, url) => url.clone(),
         _ => String::new(),
     };
     let parts = [
@@ -273,6 +298,11 @@ async fn look(server: &Server, engine: Engine, connect: &Connect) -> Result<Runn
     match &server.0 {
         Kind::Auto => auto(engine, connect).await,
         Kind::Url(url) => at_url("the fixture's URL", url, engine, connect).await,
+        Kind::Listed(variable, url) => at_url(variable, url, engine, connect).await,
+        Kind::Urls(urls) => match urls.first() {
+            Some(url) => at_url("the fixture's URLs", url, engine, connect).await,
+            None => Err(Error::unavailable("the fixture's list of URLs is empty", "name a server in it")),
+        },
         Kind::Container(container) => container::find(container, engine, connect).await,
         Kind::Installed(folder) => installed::find(folder.as_deref(), engine, connect).await,
         Kind::Directory(folder) => Err(Error::unsupported(
@@ -287,8 +317,9 @@ async fn auto(engine: Engine, connect: &Connect) -> Result<Running> {
     let may = |kind| choice == ServerChoice::Auto || choice == kind;
     let mut tried = Vec::new();
     if may(ServerChoice::Url) {
-        if let Some((variable, url)) = url_for(engine)? {
-            return at_url(&variable, &url, engine, connect).await;
+        if let Some((variable, text)) = url_for(engine)? {
+            let url = spread::urls(&text).next().unwrap_or(&text);
+            return at_url(&variable, url, engine, connect).await;
         }
         tried.push(("a URL".to_owned(), Error::unavailable("none is set", "")));
     }
@@ -327,7 +358,11 @@ pub(crate) async fn present(engine: Engine, connect: &Connect) -> Vec<Result<Run
     let mut servers = Vec::new();
     if matches!(config.server, ServerChoice::Auto | ServerChoice::Url) {
         match url_for(engine) {
-            Ok(Some((variable, url))) => servers.push(at_url(&variable, &url, engine, connect).await),
+            Ok(Some((variable, text))) => {
+                for url in spread::urls(&text) {
+                    servers.push(at_url(&variable, url, engine, connect).await);
+                }
+            }
             Ok(None) => {}
             Err(error) => return vec![Err(error)],
         }
@@ -424,7 +459,7 @@ fn sqlite(server: &Server) -> Result<Running> {
         Kind::Auto => (config()?.dir.join("sqlite"), "DBTEST_DIR"),
         Kind::Directory(folder) => (folder.clone(), "the fixture's folder"),
         Kind::Url(url) => (sqlite_folder(url)?, "the fixture's URL"),
-        Kind::Container(_) | Kind::Installed(_) => {
+        Kind::Container(_) | Kind::Installed(_) | Kind::Urls(_) | Kind::Listed(..) => {
             return Err(Error::unsupported(
                 "SQLite runs in the test's own process; there is no server to start",
                 "use Server::auto(), or Server::directory(…) for a folder of your choice",

@@ -20,6 +20,7 @@ use crate::backend::{Boundary, Finished, Place};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::ground::Ground;
+use crate::server::spread::Load;
 use crate::slot::{Claim, Kept, Wanted};
 
 /// How a test is kept apart from all others.
@@ -151,6 +152,8 @@ pub struct Context {
     pub(crate) origin: String,
     /// When the test asked for its database.
     pub(crate) begun: Instant,
+    /// The test counts as one of its server's.
+    pub(crate) _load: Arc<Load>,
 }
 
 impl Context {

@@ -10,14 +10,16 @@ mod dump;
 mod growth;
 mod manners;
 mod parametrised;
-mod resets;
 #[cfg(feature = "postgres")]
 mod pooler;
+mod resets;
 mod round_trips;
 #[cfg(feature = "postgres")]
 mod sandbox;
 mod schemas;
 #[cfg(feature = "conformance")]
 mod seeds;
+#[cfg(feature = "postgres")]
+mod several;
 mod stable;
 mod teeth;
