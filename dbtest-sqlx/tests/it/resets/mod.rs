@@ -96,7 +96,7 @@ macro_rules! engine {
 
             #[tokio::test]
             async fn a_slot_does_not_grow_with_its_resets() {
-                let rounds = number("DBTEST_RESETS").unwrap_or(900);
+                let rounds = number("DBTEST_RESETS").unwrap_or(300);
                 let schema = concat!("CREATE TABLE grows (id ", $id, ", word varchar(200), n integer); \
                     CREATE INDEX grows_word ON grows (word); INSERT INTO grows (word, n) VALUES ('seed', 1), ('seed', 2)");
                 let mut sizes: Vec<i64> = Vec::new();

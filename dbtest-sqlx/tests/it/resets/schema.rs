@@ -27,8 +27,9 @@ pub(super) struct Table {
 impl Table {
     /// Whether a foreign key may refer to its numbers.
     fn is_numbered(&self, engine: Engine) -> bool {
-        let stays = engine != Engine::MySql || self.form == Form::Plain;
-        matches!(self.key, Key::Given | Key::Always) && stays
+        // No foreign key leads to a table of MyISAM, nor from a logged table to one that is not.
+        let may = engine == Engine::Sqlite || self.form == Form::Plain;
+        matches!(self.key, Key::Given | Key::Always) && may
     }
 }
 
