@@ -24,7 +24,7 @@ pub fn migrations(dialect: Dialect, tables: usize) -> Vec<String> {
     };
     (1..=tables)
         .flat_map(|table| {
-            let (parent, other) = (table.saturating_sub(1).max(1), table.div_ceil(2));
+            let (parent, other) = ((table / 2).max(1), (table / 3).max(1));
             [
                 format!(
                     "CREATE TABLE t{table} ({id}, parent int, other int, name text NOT NULL, \
@@ -57,10 +57,10 @@ pub fn migrator(dialect: Dialect, tables: usize) -> Migrator {
     Migrator::with_migrations(migrations.collect())
 }
 
-/// The three tables that a test writes to.
+/// The three tables that a test writes to: each is the parent of the next.
 pub fn written(tables: usize) -> [usize; 3] {
-    let first = (tables / 2).max(1);
-    [first, first + 1, first + 2]
+    let first = (tables / 5).max(1);
+    [first, 2 * first, 4 * first]
 }
 
 /// What a test does: five rows in each of three tables, which refer to each other. Each statement

@@ -63,7 +63,8 @@ case.setUpClass()
 print("ready", flush=True)
 for _ in sys.stdin:
     start = perf_counter_ns()
-    result = case("test").run(TestResult())
+    result = TestResult()
+    case("test")(result)
     end = perf_counter_ns()
     problems = result.errors + result.failures
     assert not problems, problems[0][1]

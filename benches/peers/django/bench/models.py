@@ -6,7 +6,7 @@ import sys
 from django.db import models
 
 for _number in range(1, json.loads(sys.argv[1])["tables"] + 1):
-    _parent, _other = max(_number - 1, 1), (_number + 1) // 2
+    _parent, _other = max(_number // 2, 1), max(_number // 3, 1)
     _fields = {
         "parent": models.ForeignKey(
             f"bench.T{_parent}", models.CASCADE, null=True, db_column="parent", related_name="+"

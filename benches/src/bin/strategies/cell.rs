@@ -104,8 +104,15 @@ fn all(workers: &[Worker], order: impl Fn() -> Order) -> Result<Vec<(Vec<Took>, 
     Ok(good)
 }
 
-pub fn run<C: Client>(site: &Site, workers: usize, version: &str, server: &str, options: &Options) -> Result<Cell> {
-    let crew: Vec<Worker> = (0..workers).map(|number| worker::<C>(site.clone(), number, options.clone())).collect();
+pub fn run<C: Client>(
+    site: &Site,
+    workers: usize,
+    version: &str,
+    server: &str,
+    options: &Options,
+) -> Result<Cell> {
+    let crew: Vec<Worker> =
+        (0..workers).map(|number| worker::<C>(site.clone(), number, options.clone())).collect();
     let mut entries = Vec::new();
     let kinds = Kind::ALL.into_iter().filter(|kind| kind.runs_on(site.engine) && options.wants(*kind));
     for (which, kind) in kinds.enumerate() {
@@ -124,7 +131,7 @@ pub fn run<C: Client>(site: &Site, workers: usize, version: &str, server: &str, 
             continue;
         }
         let cost = cost.as_secs_f64().max(20e-6) * workers.min(2) as f64;
-        let times = ((0.004 / cost) as usize).clamp(1, 5);
+        let times = ((0.03 / cost) as usize).clamp(1, 5);
         let turns = ((options.seconds / cost / times as f64) as usize).clamp(options.least, options.rounds);
         entries.push(Entry { kind, which, times, turns, tests: Vec::new(), walls: Vec::new() });
     }
@@ -161,8 +168,12 @@ pub fn run<C: Client>(site: &Site, workers: usize, version: &str, server: &str, 
         let _ = worker.thread.join();
     }
     let middle = |of: fn(&Took) -> Duration| {
-        let mut values: Vec<Duration> =
-            entries.iter().filter(|entry| entry.kind == Kind::Handle).flat_map(|entry| &entry.tests).map(of).collect();
+        let mut values: Vec<Duration> = entries
+            .iter()
+            .filter(|entry| entry.kind == Kind::Handle)
+            .flat_map(|entry| &entry.tests)
+            .map(of)
+            .collect();
         values.sort();
         values.get(values.len() / 2).copied().unwrap_or_default()
     };

@@ -114,11 +114,16 @@ impl Kind {
 
     pub fn runs_on(self, engine: Engine) -> bool {
         match self {
-            Self::RawClone | Self::SchemaDdl | Self::DieselTransaction | Self::PgTransactionalTests => engine == Engine::Postgres,
-            Self::PlainClone | Self::DjangoTestCase | Self::DjangoTransactionTestCase => matches!(engine, Engine::Postgres | Engine::Sqlite),
+            Self::RawClone | Self::SchemaDdl | Self::DieselTransaction | Self::PgTransactionalTests => {
+                engine == Engine::Postgres
+            }
+            Self::PlainClone | Self::DjangoTestCase | Self::DjangoTransactionTestCase => {
+                matches!(engine, Engine::Postgres | Engine::Sqlite)
+            }
             // The same as truncate there: MySQL has databases for schemas, SQLite a file.
             Self::Schema => engine == Engine::Postgres,
-            Self::Container | Self::DbPool => engine != Engine::Sqlite,
+            // SQLite has no TRUNCATE.
+            Self::TruncateAll | Self::Container | Self::DbPool => engine != Engine::Sqlite,
             _ => true,
         }
     }
@@ -137,7 +142,12 @@ impl Kind {
         }
     }
 
-    pub async fn make<C: Client>(self, site: &Site, worker: usize, options: &Options) -> Result<Box<dyn Contender>> {
+    pub async fn make<C: Client>(
+        self,
+        site: &Site,
+        worker: usize,
+        options: &Options,
+    ) -> Result<Box<dyn Contender>> {
         let name = format!("bench_{worker}_{}", format!("{self:?}").to_lowercase());
         let site = site.clone();
         Ok(match self {

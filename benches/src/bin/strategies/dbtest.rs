@@ -26,8 +26,6 @@ impl<C: Client> Dbtest<C> {
         };
         let fixture = C::fixture(schema::migrator(C::DIALECT, site.tables))
             .label("bench")
-            // Each strategy has slots of its own, so that none heals what another left.
-            .apart(format!("{kind:?}"))
             .server(server(at))
             .require(strategy);
         Self { fixture, test: format!("worker_{worker}"), body: body(site.tables) }

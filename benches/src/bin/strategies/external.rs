@@ -71,8 +71,7 @@ pub struct External {
 impl External {
     pub async fn new<C: Client>(mut command: Command, site: &Site, url: &str) -> Result<Self> {
         let task = task(site, C::DIALECT, url);
-        let mut child =
-            command.arg(task.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut child = command.arg(task.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let orders = child.stdin.take().ok_or("no pipe")?;
         let mut answers = BufReader::new(child.stdout.take().ok_or("no pipe")?).lines();
         match answers.next() {
@@ -91,7 +90,8 @@ impl Contender for External {
         writeln!(self.orders)?;
         let answer = self.answers.next().ok_or("it ended")??;
         let mut times = answer.split(' ').map(|time| time.parse().map(Duration::from_nanos));
-        let mut next = || times.next().ok_or("an answer of four times")?.map_err(Box::<dyn std::error::Error>::from);
+        let mut next =
+            || times.next().ok_or("an answer of four times")?.map_err(Box::<dyn std::error::Error>::from);
         Ok(Took { lease: next()?, connect: next()?, body: next()?, end: next()? })
     }
 

@@ -21,7 +21,11 @@ pub fn look() -> Machine {
         processor: file("/proc/cpuinfo", "model name").unwrap_or_default(),
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         memory_gib: memory.map_or(0, |kib: u64| kib.div_ceil(1 << 20)),
-        system: format!("{}, Linux {}", file("/etc/os-release", "PRETTY_NAME").unwrap_or_default(), output("uname", &["-r"])),
+        system: format!(
+            "{}, Linux {}",
+            file("/etc/os-release", "PRETTY_NAME").unwrap_or_default(),
+            output("uname", &["-r"])
+        ),
         rust: output("rustc", &["--version"]),
     }
 }

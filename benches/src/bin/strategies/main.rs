@@ -122,7 +122,8 @@ fn engine<C: Client>(engine: Engine, options: &Options, child: bool) -> Result<R
     }
     // A process of its own, since sqlx::test knows one server per process, and writes its SQLite
     // files where it stands: beside ours.
-    let folder = tempfile::Builder::new().prefix("bench").tempdir_in(Site::new(engine, 1, &host.url())?.around())?;
+    let folder =
+        tempfile::Builder::new().prefix("bench").tempdir_in(Site::new(engine, 1, &host.url())?.around())?;
     let json = folder.path().join("cells.json");
     let child = Options { engines: vec![engine], json: json.clone(), ..options.clone() };
     let done = Command::new(std::env::current_exe()?)

@@ -138,10 +138,16 @@ impl<C: Client> Contender for Container<C> {
     async fn test(&mut self) -> Result<Took> {
         let start = Instant::now();
         let (image, port, folder, set, scheme) = match self.site.engine {
-            Engine::Postgres => {
-                ("postgres:15", "5432", "/var/lib/postgresql/data", "POSTGRES_PASSWORD=secret", "postgres://postgres")
+            Engine::Postgres => (
+                "postgres:15",
+                "5432",
+                "/var/lib/postgresql/data",
+                "POSTGRES_PASSWORD=secret",
+                "postgres://postgres",
+            ),
+            Engine::MariaDb => {
+                ("mariadb:10.11", "3306", "/var/lib/mysql", "MARIADB_ROOT_PASSWORD=secret", "mysql://root")
             }
-            Engine::MariaDb => ("mariadb:10.11", "3306", "/var/lib/mysql", "MARIADB_ROOT_PASSWORD=secret", "mysql://root"),
             _ => ("mysql:9.7", "3306", "/var/lib/mysql", "MYSQL_ROOT_PASSWORD=secret", "mysql://root"),
         };
         let publish = format!("127.0.0.1::{port}");

@@ -77,9 +77,11 @@ where
         let colour = if curve.name.starts_with("floor") {
             RGBColor(120, 120, 120)
         } else if curve.name.starts_with("dbtest") {
-            [RGBColor(0, 90, 200), RGBColor(0, 140, 90), RGBColor(130, 60, 190), RGBColor(0, 150, 190)][number % 4]
+            [RGBColor(0, 90, 200), RGBColor(0, 140, 90), RGBColor(130, 60, 190), RGBColor(0, 150, 190)]
+                [number % 4]
         } else {
-            [RGBColor(215, 90, 20), RGBColor(190, 30, 60), RGBColor(160, 120, 0), RGBColor(120, 60, 30)][number % 4]
+            [RGBColor(215, 90, 20), RGBColor(190, 30, 60), RGBColor(160, 120, 0), RGBColor(120, 60, 30)]
+                [number % 4]
         };
         let wide = if curve.name.starts_with("dbtest") { 3 } else { 2 };
         chart.draw_series(LineSeries::new(curve.points.iter().copied(), colour.stroke_width(wide)))?;
@@ -104,7 +106,8 @@ where
 
 pub fn write(report: &Report, folder: &Path) -> Result<()> {
     let font = epaint_default_fonts::UBUNTU_LIGHT;
-    plotters::style::register_font("sans-serif", FontStyle::Normal, font).map_err(|_| "the font can't be used")?;
+    plotters::style::register_font("sans-serif", FontStyle::Normal, font)
+        .map_err(|_| "the font can't be used")?;
     std::fs::create_dir_all(folder)?;
     for engine in [Engine::Postgres, Engine::MariaDb, Engine::MySql, Engine::Sqlite] {
         let cells = cells(report, engine);

@@ -33,15 +33,18 @@ impl<C: Client> Warm<C> {
     pub async fn new(site: Site, name: &str, reset: Reset) -> Result<Self> {
         let mut connection = C::connect(&site.filled::<C>(name).await?).await?;
         let tables: Vec<String> = (1..=site.tables).rev().map(|table| format!("t{table}")).collect();
-        let each = |before: &str| tables.iter().map(|table| format!("{before} {table}; ")).collect::<String>();
+        let each =
+            |before: &str| tables.iter().map(|table| format!("{before} {table}; ")).collect::<String>();
         let sql = match (site.engine, reset) {
             (_, Reset::Rollback) => "ROLLBACK".to_owned(),
             (Engine::Postgres, Reset::Truncate) => {
                 format!("TRUNCATE {} RESTART IDENTITY CASCADE", tables.join(", "))
             }
             (Engine::Postgres, Reset::Delete) => {
-                let restarts: String =
-                    tables.iter().map(|table| format!("PERFORM setval('{table}_id_seq', 1, false); ")).collect();
+                let restarts: String = tables
+                    .iter()
+                    .map(|table| format!("PERFORM setval('{table}_id_seq', 1, false); "))
+                    .collect();
                 let deletes = each("DELETE FROM");
                 let function = format!(
                     "CREATE FUNCTION flush_all() RETURNS void LANGUAGE plpgsql AS $$ BEGIN {deletes}{restarts}END $$"
@@ -175,10 +178,8 @@ pub struct SchemaDdl<C: Client> {
 impl<C: Client> SchemaDdl<C> {
     pub async fn new(site: Site, name: &str) -> Result<Self> {
         let admin = C::connect(&site.empty::<C>(name).await?).await?;
-        let ddl = format!(
-            "CREATE SCHEMA own; SET search_path TO own; {}",
-            schema::script(C::DIALECT, site.tables)
-        );
+        let ddl =
+            format!("CREATE SCHEMA own; SET search_path TO own; {}", schema::script(C::DIALECT, site.tables));
         Ok(Self { body: body(site.tables), site, name: name.to_owned(), admin, ddl })
     }
 }

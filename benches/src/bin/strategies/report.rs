@@ -46,7 +46,14 @@ fn targets(report: &Report) -> String {
             let Some(line) = find(at, kind) else { continue };
             let (is, floor) = (line.isolation.median, floor.isolation.median);
             let how = format!("{} to {}", shown(is), shown(floor));
-            target(&mut text, &format!("{name}: {} to BEGIN … ROLLBACK", kind.name()), wanted, true, is / floor, &how);
+            target(
+                &mut text,
+                &format!("{name}: {} to BEGIN … ROLLBACK", kind.name()),
+                wanted,
+                true,
+                is / floor,
+                &how,
+            );
             let mut sizes: Vec<(usize, f64)> = report
                 .cells
                 .iter()
@@ -78,11 +85,16 @@ fn targets(report: &Report) -> String {
             ("threads", "db-pool 0.7", 10.0),
             ("nextest", "sqlx::test 0.9", 5.0),
         ] {
-            let wanted = if runner == "cargo test" && matches!(engine, Engine::MySql | Engine::MariaDb) { 50.0 } else { wanted };
+            let wanted = if runner == "cargo test" && matches!(engine, Engine::MySql | Engine::MariaDb) {
+                50.0
+            } else {
+                wanted
+            };
             let of = |name: &str, runner: &str| {
-                let found = report.suites.iter().find(|suite| {
-                    suite.engine == engine && suite.runner == runner && suite.name == name
-                });
+                let found = report
+                    .suites
+                    .iter()
+                    .find(|suite| suite.engine == engine && suite.runner == runner && suite.name == name);
                 found.map(|suite| suite.per_test)
             };
             let ours = of("dbtest truncate", if runner == "threads" { "cargo test" } else { runner });
@@ -156,7 +168,11 @@ pub fn markdown(report: &Report) -> String {
         let _ = writeln!(text, "## Suites\n\n{}", suites(report));
     }
     for cell in &report.cells {
-        let many = if cell.workers == 1 { "one test at a time".to_owned() } else { format!("{} at once", cell.workers) };
+        let many = if cell.workers == 1 {
+            "one test at a time".to_owned()
+        } else {
+            format!("{} at once", cell.workers)
+        };
         let _ = writeln!(
             text,
             "## {} {}, {} tables, {many}\n\n{}",

@@ -65,7 +65,8 @@ pub struct Quantiles {
 impl Quantiles {
     pub fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
-        let at = |share: f64| values.get(((values.len().max(1) - 1) as f64 * share).round() as usize).copied();
+        let at =
+            |share: f64| values.get(((values.len().max(1) - 1) as f64 * share).round() as usize).copied();
         let at = |share| at(share).unwrap_or_default();
         Self { p10: at(0.1), median: at(0.5), p95: at(0.95) }
     }

@@ -1,6 +1,6 @@
 //! Whole suites: the attributes, the test harness, and nextest with a process for each test.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -11,15 +11,19 @@ use crate::{Result, external};
 
 const TABLES: usize = 150;
 
-/// The test executable of `tests/suite.rs`.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("suite")
+}
+
+/// The test executable of `suite/tests/suite.rs`.
 fn build() -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
     cargo.args(["test", "--release", "--no-run", "--quiet", "--test", "suite", "--message-format", "json"]);
-    let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit()).output()?;
+    let output = cargo.current_dir(folder()).stderr(Stdio::inherit()).output()?;
     let messages = String::from_utf8(output.stdout)?;
     let mut messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let found = messages.find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)));
-    found.ok_or_else(|| "tests/suite.rs did not build".into())
+    found.ok_or_else(|| "suite/tests/suite.rs did not build".into())
 }
 
 /// How many tests ran, and for how long: what the runner itself says in its last line.
@@ -41,7 +45,9 @@ fn run(mut command: Command, url: &str, nextest: bool) -> Result<(usize, f64)> {
         told(&text, ("ok. ", " passed"), ("finished in ", "s\n"))
     };
     let told = told.filter(|(tests, _)| output.status.success() && *tests > 0);
-    told.ok_or_else(|| format!("{}: {}", output.status, text.lines().rev().take(12).collect::<Vec<_>>().join("\n")).into())
+    told.ok_or_else(|| {
+        format!("{}: {}", output.status, text.lines().rev().take(12).collect::<Vec<_>>().join("\n")).into()
+    })
 }
 
 /// Measures the suites of one engine.
@@ -67,22 +73,22 @@ pub fn measure(engine: Engine, version: &str, url: &str) -> Result<Vec<Suite>> {
         ("dbtest, its first run", of("dbtest::"), "truncate"),
         ("dbtest truncate", of("dbtest::"), "truncate"),
         ("dbtest rollback", of("dbtest::"), "rollback"),
-        ("dbtest template", of("dbtest::h0::"), "template"),
-        ("sqlx::test 0.9", of("sqlx_test::d0::"), ""),
+        ("dbtest template", of("dbtest::"), "template"),
+        ("sqlx::test 0.9", of("sqlx_test::"), ""),
     ];
     for (name, filter, strategy) in &all {
         let mut command = Command::new(&built);
         command.args(["--ignored", filter]).env("DBTEST_STRATEGY", strategy);
         add("cargo test", name, run(command, url, false));
     }
-    if engine == Engine::Postgres || engine == Engine::MySql || engine == Engine::MariaDb {
+    if engine != Engine::Sqlite {
         add("threads", "db-pool 0.7", external::db_pool_suite(engine, url, TABLES));
     }
     for (name, filter, strategy) in &all[1..] {
         let mut command = Command::new("cargo");
         command.args(["nextest", "run", "--release", "--test", "suite", "--run-ignored", "only"]);
         command.args(["--color", "never", "--status-level", "none", "-E", &format!("test(/^{filter}/)")]);
-        command.current_dir(env!("CARGO_MANIFEST_DIR")).env("DBTEST_STRATEGY", strategy);
+        command.current_dir(folder()).env("DBTEST_STRATEGY", strategy);
         add("nextest", name, run(command, url, true));
     }
     Ok(suites)

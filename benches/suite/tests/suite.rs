@@ -1,6 +1,6 @@
-//! Small tests on a schema of 150 tables and 300 migrations, six hundred with dbtest's attribute and a
-//! hundred with sqlx's, for `strategies` to run and to measure: each is named
-//! `engine::attribute::…::d0::d0::a_test`. `DATABASE_URL` says where.
+//! Small tests on a schema of 150 tables and 300 migrations, with dbtest's attribute and with sqlx's, for
+//! `strategies` to run and to measure: each is named `engine::attribute::…::d0::a_test`. `DATABASE_URL`
+//! says where.
 //!
 //! They are ignored, since there is nothing to learn from them but how long they take.
 
@@ -37,8 +37,12 @@ macro_rules! six_hundred {
     };
 }
 
+macro_rules! hundred {
+    ($($tests:tt)*) => { ten! { ten! { $($tests)* } } };
+}
+
 macro_rules! suite {
-    ($engine:ident, $dialect:ident, $pool:ty) => {
+    ($engine:ident, $dialect:ident, $pool:ty, $many:ident) => {
         mod $engine {
             use super::*;
 
@@ -59,7 +63,7 @@ macro_rules! suite {
             mod dbtest {
                 use super::*;
 
-                six_hundred! {
+                $many! {
                     #[dbtest_sqlx::test(migrations = &*MIGRATOR)]
                     #[ignore = "for strategies to measure"]
                     async fn a_test(pool: $pool) {
@@ -73,12 +77,16 @@ macro_rules! suite {
                 use super::*;
 
                 ten! {
-                    ten! {
-                        #[sqlx::test(migrator = "MIGRATOR")]
-                        #[ignore = "for strategies to measure"]
-                        async fn a_test(pool: $pool) {
-                            body(pool).await;
-                        }
+                    #[sqlx::test(migrator = "MIGRATOR")]
+                    #[ignore = "for strategies to measure"]
+                    async fn a_test(pool: $pool) {
+                        body(pool).await;
+                    }
+
+                    #[sqlx::test(migrator = "MIGRATOR")]
+                    #[ignore = "for strategies to measure"]
+                    async fn another_test(pool: $pool) {
+                        body(pool).await;
                     }
                 }
             }
@@ -86,6 +94,6 @@ macro_rules! suite {
     };
 }
 
-suite!(postgres, Postgres, sqlx::PgPool);
-suite!(mysql, MySql, sqlx::MySqlPool);
-suite!(sqlite, Sqlite, sqlx::SqlitePool);
+suite!(postgres, Postgres, sqlx::PgPool, six_hundred);
+suite!(mysql, MySql, sqlx::MySqlPool, hundred);
+suite!(sqlite, Sqlite, sqlx::SqlitePool, hundred);
