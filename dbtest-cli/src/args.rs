@@ -46,6 +46,27 @@ pub(crate) enum Command {
         /// A name that `status` shows; without it, the database that was kept last
         name: Option<String>,
     },
+    /// Say how much of the latest run was spent in dbtest, by phase
+    ///
+    /// Of the latest run of tests with DBTEST_REPORT=1: one `cargo nextest run`, or all test executables of one
+    /// `cargo test`. Also says how often a slot was made anew, and why.
+    Report,
+    /// Run your own tests under each strategy, and say which is the cheapest that is right for them
+    ///
+    /// In turn and repeatedly, so that a busy machine is busy for all alike. What a test database costs is told
+    /// apart from what your tests do themselves, and tests that pass under some strategies only are named.
+    /// Tests that require a strategy keep it.
+    Bench {
+        /// How often each strategy runs
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: u32,
+        /// Only these
+        #[arg(long, value_enum)]
+        strategy: Vec<StrategyWord>,
+        /// What runs the tests, after two dashes; without it, `cargo test`
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
     /// Start the server that a test would have, if it does not run yet
     ///
     /// Tests do that themselves. A server that dbtest started ends itself when no client has been connected for
@@ -60,6 +81,13 @@ pub(crate) enum Command {
     Down {
         #[arg(value_enum)]
         engine: EngineWord,
+    },
+    /// Keep the database of a failed test until you drop it
+    ///
+    /// Without that, the test's next failure takes its place, and of all kept ones only DBTEST_KEEP_MAX stay.
+    Keep {
+        /// A name that `status` shows
+        name: String,
     },
     /// Drop one kept database, or one template
     ///
@@ -90,6 +118,28 @@ pub(crate) enum Command {
         #[arg(value_enum)]
         engines: Vec<EngineWord>,
     },
+}
+
+/// A strategy, as it is written everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum StrategyWord {
+    Rollback,
+    Truncate,
+    Template,
+    Schema,
+}
+
+impl StrategyWord {
+    pub(crate) const ALL: &[Self] = &[Self::Rollback, Self::Truncate, Self::Template, Self::Schema];
+
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Rollback => "rollback",
+            Self::Truncate => "truncate",
+            Self::Template => "template",
+            Self::Schema => "schema",
+        }
+    }
 }
 
 /// An engine, as it is written on the command line.

@@ -1,4 +1,4 @@
-//! Drops what dbtest made: one by name, or all that nobody needs.
+//! Keeps and drops what dbtest made: one by name, or all that nobody needs.
 
 use std::io::{IsTerminal, Write};
 
@@ -23,6 +23,24 @@ pub(crate) async fn one(name: &str, json: bool) -> Result<Outcome> {
     }
     if json {
         show::json(&json!({ "dropped": [name] }));
+    }
+    Ok(Outcome::Good)
+}
+
+/// `cargo dbtest keep NAME`
+pub(crate) async fn keep(name: &str, json: bool) -> Result<Outcome> {
+    let found = servers::find(|place| place.name == name).await;
+    if found.is_empty() {
+        return Ok(open::not_found(name));
+    }
+    for (server, place) in &found {
+        server.keep(place).await?;
+        if !json {
+            println!("{name} stays until you drop it ({} {})", server.engine(), server.place());
+        }
+    }
+    if json {
+        show::json(&json!({ "kept": [name] }));
     }
     Ok(Outcome::Good)
 }

@@ -1,7 +1,7 @@
 //! Tables for people, JSON for programs. Pure.
 
 use std::fmt::Write;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use dbtest_sqlx::{Error, Inventory, Listed, PlaceForm, PlaceKind};
 use serde_json::{Value, json};
@@ -58,6 +58,7 @@ pub(crate) fn place_json(place: &Listed) -> Value {
         "kept": place.kept.as_ref().map(|kept| json!({
             "test": kept.test,
             "strategy": kept.strategy,
+            "pinned": kept.pinned,
             "at": seconds(kept.at),
         })),
     })
@@ -128,7 +129,8 @@ fn table(places: &[Listed]) -> String {
 /// Who has it, or why it is there.
 fn state(place: &Listed, now: SystemTime) -> String {
     if let Some(kept) = &place.kept {
-        return format!("{} failed {} ago ({})", kept.test, age(now, kept.at), kept.strategy);
+        let pinned = if kept.pinned { ", stays until dropped" } else { "" };
+        return format!("{} failed {} ago ({}){pinned}", kept.test, age(now, kept.at), kept.strategy);
     }
     if !place.held {
         return "free".to_owned();
@@ -145,7 +147,7 @@ fn state(place: &Listed, now: SystemTime) -> String {
 }
 
 /// Left-aligned columns, two spaces apart.
-fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -178,11 +180,27 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
+/// With a unit that leaves few digits.
+pub(crate) fn time(time: Duration) -> String {
+    match time.as_micros() {
+        us @ 0..10_000 => format!("{us} µs"),
+        us @ 10_000..10_000_000 => format!("{} ms", us / 1_000),
+        us => format!("{} s", us / 1_000_000),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn times_have_few_digits() {
+        for (micros, text) in [(17, "17 µs"), (12_345, "12 ms"), (12_345_678, "12 s")] {
+            assert_eq!(time(Duration::from_micros(micros)), text);
+        }
+    }
 
     #[test]
     fn ages_and_sizes_are_short() {

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use crate::dotenv::DotEnv;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::report;
 
 /// Every environment variable: its name, its default and what it does. The guide's table is
 /// checked against this one.
@@ -27,7 +28,11 @@ pub const SETTINGS: &[(&str, &str, &str)] = &[
         "unset",
         "hosts, separated by commas, that dbtest may use although they are not local",
     ),
-    ("DBTEST_STRATEGY", "unset", "rollback, truncate, template or schema: overrides attribute and builder"),
+    (
+        "DBTEST_STRATEGY",
+        "unset",
+        "rollback, truncate, template, schema or auto: overrides attribute and builder",
+    ),
     ("DBTEST_MAX_CONNECTIONS", "10", "the most connections that a test's pool opens"),
     (
         "DBTEST_CONNECTIONS",
@@ -41,6 +46,11 @@ pub const SETTINGS: &[(&str, &str, &str)] = &[
     ),
     ("DBTEST_KEEP_MAX", "5", "how many kept databases stay; the oldest goes first"),
     ("DBTEST_DIFF", "unset", "1 prints what a failed test changed in its database"),
+    (
+        "DBTEST_REPORT",
+        "unset",
+        "1 writes down what the run spent in dbtest, for cargo dbtest report; any other word names the run",
+    ),
     ("DBTEST_FRESH", "unset", "1 builds the template anew in this run"),
     ("DBTEST_LEAKS", "warn", "warn or fail: what a leaked connection does to its test"),
     ("DBTEST_SEED", "unset", "the number that a test's random values come from; without it, its name"),
@@ -62,6 +72,8 @@ pub(crate) struct Config {
     pub(crate) keep: bool,
     pub(crate) keep_max: usize,
     pub(crate) diff: bool,
+    /// The run that a report is written for.
+    pub(crate) report: Option<String>,
     pub(crate) fresh: bool,
     pub(crate) leaks_fail: bool,
     pub(crate) skip_missing: bool,
@@ -233,6 +245,7 @@ fn read(environment: &Environment) -> Result<Config> {
         keep: flag("DBTEST_KEEP")?,
         keep_max: number("DBTEST_KEEP_MAX")?.map_or(5, |number| number as usize),
         diff: flag("DBTEST_DIFF")?,
+        report: set("DBTEST_REPORT").and_then(|text| report::run(&text)),
         fresh: flag("DBTEST_FRESH")?,
         leaks_fail,
         skip_missing: flag("DBTEST_SKIP_MISSING")?,

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Instant;
 
 use dbtest_seed::Seed;
 use tokio::sync::OnceCell;
 
-use crate::backend::{Backend, BoxFuture, Finished, Place};
+use crate::backend::{Backend, BoxFuture, Place};
 use crate::config::{Config, config};
-use crate::engine::{Engine, Places, postgres_schema};
-use crate::error::{Error, Result};
+use crate::engine::{Engine, Met, Places, postgres_schema};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ground::{Fill, Ground, Names};
 use crate::name::Name;
 use crate::rows::{Format, RowFile};
@@ -19,9 +20,9 @@ use crate::server::budget::Budget;
 use crate::server::{self, Connect, Running, Server};
 use crate::setup::{Action, Migrations, Setup, StepError, fingerprint};
 use crate::slot::Wanted;
-use crate::strategy::{Context, Outcome, Strategy};
+use crate::strategy::{Context, IsolationStrategy, Lease, Outcome, Strategy};
 use crate::test_db::TestDb;
-use crate::{engine, sql};
+use crate::{engine, run, sql};
 
 /// What a test database is: migrations, seeds, strategy, server. [`open`](Fixture::open) starts
 /// a [`TestDb`] from it; the attribute does nothing that can't be said here.
@@ -346,7 +347,8 @@ impl<B: Backend> Fixture<B> {
     /// As [`open`](Fixture::open).
     pub async fn open_for(self, test: &str) -> Result<TestDb<B>> {
         let test = test.to_owned();
-        let (lease, context, strategy) = crate::runtime::run(Box::pin(self.lease(test))).await?;
+        let leasing = async move { self.lease(&test).await };
+        let (lease, context, strategy) = crate::runtime::run(Box::pin(leasing)).await?;
         Box::pin(TestDb::open(lease, context, strategy)).await
     }
 
@@ -358,9 +360,41 @@ impl<B: Backend> Fixture<B> {
     pub fn open_blocking(self) -> Result<TestDb<B>> {
         let name = std::thread::current().name().unwrap_or("test").to_owned();
         crate::runtime::block(Box::pin(async move {
-            let (lease, context, strategy) = self.lease(name).await?;
+            let (lease, context, strategy) = self.lease(&name).await?;
             TestDb::open(lease, context, strategy).await
         }))
+    }
+
+    /// Makes what the tests will need before the first of them runs: starts the server, builds the
+    /// template, makes a slot. For a setup script of nextest, so that no test waits for it:
+    ///
+    /// ```text
+    /// fn main() -> dbtest_sqlx::Result<()> {
+    ///     app::tests::fixture().prepare_blocking()
+    /// }
+    /// ```
+    ///
+    /// What is there already is checked and not made again.
+    ///
+    /// # Errors
+    /// As [`open`](Fixture::open).
+    pub async fn prepare(self) -> Result<()> {
+        crate::runtime::run(self.prepared()).await
+    }
+
+    /// The blocking twin of [`prepare`](Fixture::prepare), for a `main` without a runtime.
+    ///
+    /// # Errors
+    /// As [`prepare`](Fixture::prepare).
+    pub fn prepare_blocking(self) -> Result<()> {
+        crate::runtime::block(self.prepared())
+    }
+
+    fn prepared(self) -> BoxFuture<'static, Result<()>> {
+        Box::pin(async move {
+            let (lease, context, strategy) = self.lease("the preparation of the tests").await?;
+            strategy.release(&context, lease, &Outcome::untouched()).await.map(drop)
+        })
     }
 
     /// A database for tools that look at a schema while nothing runs, such as `sqlx::query!` and
@@ -399,31 +433,56 @@ impl<B: Backend> Fixture<B> {
         })
     }
 
-    async fn lease(
-        self,
-        test: String,
-    ) -> Result<(crate::strategy::Lease, Context, Arc<dyn crate::strategy::IsolationStrategy>)> {
-        let config = config()?;
-        let (strategy, overruled) =
+    async fn lease(&self, test: &str) -> Result<Leased> {
+        match self.try_lease(test).await {
+            // The server that another process of this run had found is gone since.
+            Err(error)
+                if error.kind() == ErrorKind::Connect
+                    && server::forget_recalled(&self.server, B::ENGINE)? =>
+            {
+                self.try_lease(test).await
+            }
+            leased => leased,
+        }
+    }
+
+    async fn try_lease(&self, test: &str) -> Result<Leased> {
+        let (config, begun) = (config()?, Instant::now());
+        let (choice, overruled) =
             Strategy::choose(config.strategy.as_deref(), self.strategy.as_ref(), self.require.as_ref())?;
+        let mut strategy = choice.get();
         if overruled {
             crate::progress::say(&format!(
                 "{test} requires the strategy {:?}; DBTEST_STRATEGY does not apply to it",
                 strategy.name()
             ));
         }
+        let mut site = self.site(test, strategy.schemas()).await;
+        if matches!(choice, Strategy::Auto)
+            && site.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unsupported)
+        {
+            strategy = Strategy::Schema.get();
+            site = self.site(test, strategy.schemas()).await;
+        }
+        let site = site?;
         let max_connections = config.max_connections.or(self.max_connections).unwrap_or(10);
         let wanted = Wanted {
             max_connections,
             pool: strategy.connections(B::ENGINE, max_connections),
             restart_identity: self.restart_identity,
         };
-        let site = self.site(&test, strategy.schemas()).await?;
         let ground = self.ground_of(&self.setup, &site)?;
-        let mut context = Context { ground, engine: B::ENGINE, test, wanted, origin: site.origin.clone() };
+        let mut context = Context {
+            ground,
+            engine: B::ENGINE,
+            test: test.to_owned(),
+            wanted,
+            origin: site.origin.clone(),
+            begun,
+        };
         let mut lease = strategy.acquire(&context).await?;
         if !self.own.steps.is_empty() {
-            let done = Outcome { passed: true, keep: false, committed: false, finished: Finished::default() };
+            let done = Outcome::untouched();
             if lease.place.sandbox.is_some() {
                 strategy.release(&context, lease, &done).await?;
                 let mut whole = self.setup.clone();
@@ -474,6 +533,9 @@ impl<B: Backend> Fixture<B> {
     }
 }
 
+/// A test's lease, with what gives it back.
+type Leased = (Lease, Context, Arc<dyn IsolationStrategy>);
+
 /// Where a fixture's places are.
 struct Site {
     places: Arc<dyn Places>,
@@ -513,17 +575,26 @@ async fn places(
     let places = cell
         .get_or_try_init(|| async {
             let (url, connect) = (running.url.clone(), Arc::clone(connect));
-            match engine {
-                Engine::Postgres => {
-                    let first = running.session(&connect).await?;
-                    engine::postgres::places(url, connect, Some(first), schemas).await
-                }
-                Engine::MySql => {
-                    let first = running.session(&connect).await?;
-                    engine::mysql::places(url, connect, Some(first)).await
-                }
-                Engine::Sqlite => engine::sqlite::places(url, connect).await,
+            if engine == Engine::Sqlite {
+                return engine::sqlite::places(url, connect).await;
             }
+            let (config, note) =
+                (config()?, format!("facts-{}", server::hash(&[&schemas.to_string(), &url])));
+            let recalled = if running.recalled { run::read(config, &note) } else { None };
+            let is_new = recalled.is_none();
+            let met = match recalled {
+                Some(facts) => Met::Facts(facts),
+                None => Met::Session(running.session(&connect).await?),
+            };
+            let places = if engine == Engine::Postgres {
+                engine::postgres::places(url, connect, met, schemas).await?
+            } else {
+                engine::mysql::places(url, connect, met).await?
+            };
+            if is_new {
+                run::write(config, &note, &places.facts());
+            }
+            Ok(places)
         })
         .await?;
     Ok(Arc::clone(places))

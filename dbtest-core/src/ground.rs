@@ -12,9 +12,11 @@ use crate::description::Description;
 use crate::engine::{Found, Places};
 use crate::error::{Error, Result};
 use crate::name::Name;
+use crate::report::{Phase, timed};
 use crate::server::budget::Budget;
 use crate::slot::Claim;
-use crate::{progress, sweep};
+use crate::stock::Stock;
+use crate::{progress, run, sweep};
 
 /// Runs the setup in a place.
 pub(crate) type Fill = Arc<dyn Fn(Place) -> BoxFuture<'static, Result<()>> + Send + Sync>;
@@ -36,6 +38,7 @@ pub(crate) struct Ground {
     swept: OnceCell<()>,
     /// Clean, leased, and ready for the next test of this process.
     pub(crate) idle: Mutex<Vec<Claim>>,
+    pub(crate) stock: Mutex<Stock>,
 }
 
 /// All grounds of this process.
@@ -96,6 +99,7 @@ impl Ground {
             failed: OnceLock::new(),
             swept: OnceCell::new(),
             idle: Mutex::new(Vec::new()),
+            stock: Mutex::default(),
         });
         GROUNDS.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&made));
         made
@@ -115,9 +119,12 @@ impl Ground {
 
     /// What is on the server. The first call of a process also sweeps what was abandoned there.
     pub(crate) async fn survey(self: &Arc<Self>) -> Result<Vec<Found>> {
-        let found = self.places.survey().await?;
-        self.swept.get_or_init(|| sweep::abandoned(&*self.places, &found, self.config.keep_max)).await;
-        Ok(found)
+        timed(Phase::Survey, async {
+            let found = self.places.survey().await?;
+            self.swept.get_or_init(|| sweep::abandoned(&*self.places, &found, self.config.keep_max)).await;
+            Ok(found)
+        })
+        .await
     }
 
     pub(crate) fn swept_yet(&self) -> bool {
@@ -161,7 +168,9 @@ impl Ground {
     /// Builds the template, unless another process does that at this moment.
     async fn build_once(self: &Arc<Self>, name: &Name, test: &str) -> Result<Description> {
         let waiting = format!("waiting for another process that builds the template of {}", self.label);
-        let hold = progress::while_waiting(&waiting, self.places.hold(&name.to_string(), true)).await?;
+        let text = name.to_string();
+        let holding = progress::while_waiting(&waiting, self.places.hold(&text, true));
+        let hold = timed(Phase::Template, holding).await?;
         let built = match self.whole(name).await? {
             Some(description) => Ok(description),
             None => {
@@ -221,13 +230,13 @@ impl Ground {
             None => self.places.create(name).await?,
         }
         let mut description = self.describe();
-        let built = async {
+        let building = async {
             self.fill(name, test).await?;
             self.places.filled(name, &mut description).await?;
             // The commit marker: from here on it is a template.
             self.places.describe(name, &description).await
-        }
-        .await;
+        };
+        let built = timed(Phase::Template, building).await;
         if built.is_err() {
             // What is left is half-made, and swept if this fails too.
             let _ = self.places.destroy(name).await;
@@ -242,9 +251,14 @@ impl Ground {
         let filled = (self.fill)(place).await;
         if let Err(error) = &filled {
             let _ = self.failed.set((error.clone(), test.to_owned()));
-            crate::failure::record(self.config, &self.fingerprint, test);
+            // Without it every test of the run shows the whole error.
+            run::write(self.config, &self.failed_note(), test);
         }
         filled
+    }
+
+    fn failed_note(&self) -> String {
+        format!("failed-{}", self.fingerprint)
     }
 
     /// A setup that failed is not tried again in the same run: the first error was shown, the
@@ -253,7 +267,7 @@ impl Ground {
         if let Some((error, first)) = self.failed.get() {
             return Err(if first == test { error.clone() } else { Error::setup_failed_before(first) });
         }
-        match crate::failure::recorded(self.config, &self.fingerprint) {
+        match run::read(self.config, &self.failed_note()) {
             Some(first) if first != test => Err(Error::setup_failed_before(&first)),
             _ => Ok(()),
         }

@@ -2,7 +2,7 @@
 
 use ::url::Url;
 
-use crate::backend::Session;
+use crate::backend::{Rows, Session};
 use crate::config::config;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -85,6 +85,16 @@ pub(crate) async fn signs(engine: Engine, session: &mut dyn Session, running: &R
         let text = rows.last().and_then(|row| row.get(at)).and_then(Option::as_deref);
         text.and_then(|text| text.parse().ok()).unwrap_or(0)
     };
+    if let Some(nodes) = cluster(&rows) {
+        return Err(Error::unsupported(
+            format!(
+                "{place} ({}) is one of {nodes} nodes of a Galera cluster: dbtest's leases are named locks, \
+                 which each node has for itself, and what a test writes is certified by all of them",
+                running.origin
+            ),
+            "give dbtest a server that stands alone, or a cluster of one node",
+        ));
+    }
     match sign(number(0), number(1), number(2), number(3)) {
         None => Ok(()),
         Some(sign) => Err(Error::refused(
@@ -92,6 +102,13 @@ pub(crate) async fn signs(engine: Engine, session: &mut dyn Session, running: &R
             allow(&shown_host(&hosts), &running.origin),
         )),
     }
+}
+
+/// How many nodes the cluster has that the server is one of, if they are more than one.
+fn cluster(rows: &Rows) -> Option<u64> {
+    let told =
+        rows.iter().find(|row| row.first().and_then(Option::as_deref) == Some("wsrep_cluster_size"))?;
+    told.get(1)?.as_deref()?.parse().ok().filter(|nodes| *nodes > 1)
 }
 
 fn sign(read_only: u64, archives: u64, replicas: u64, sessions: u64) -> Option<String> {
@@ -120,7 +137,8 @@ SELECT CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END,
      AND coalesce(backend_type, 'client backend') = 'client backend' AND pid <> pg_backend_pid())";
 
 // Without PROCESS a user sees only its own sessions; then this finds less, and no error.
-const MYSQL_SIGNS: &str = r"SELECT @@global.read_only, 0,
+const MYSQL_SIGNS: &str = r"SHOW GLOBAL STATUS LIKE 'wsrep_cluster_size';
+SELECT @@global.read_only, 0,
   coalesce(sum(command LIKE 'Binlog Dump%'), 0),
   coalesce(sum(db IS NOT NULL AND db NOT LIKE 'dbtest\_%' AND db <> 'information_schema'), 0)
 FROM information_schema.processlist";
@@ -179,6 +197,19 @@ mod tests {
     fn pg(url: &str, allowed: &[&str]) -> Result<Url> {
         let allowed: Vec<String> = allowed.iter().map(|host| (*host).to_owned()).collect();
         check(url, Engine::Postgres, "DATABASE_URL", "make test databases", &allowed)
+    }
+
+    #[test]
+    fn a_cluster_of_several_nodes_is_told_from_one_that_is_none() {
+        let rows = |cells: &[[&str; 2]]| -> Rows {
+            cells.iter().map(|row| row.iter().map(|cell| Some((*cell).to_owned())).collect()).collect()
+        };
+        assert_eq!(cluster(&rows(&[["wsrep_cluster_size", "3"], ["0", "0"]])), Some(3));
+        for none in
+            [&[["wsrep_cluster_size", "1"], ["0", "0"]][..], &[["wsrep_cluster_size", "0"]], &[["0", "0"]]]
+        {
+            assert_eq!(cluster(&rows(none)), None);
+        }
     }
 
     #[test]

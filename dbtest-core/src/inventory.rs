@@ -89,6 +89,8 @@ pub struct KeptNote {
     pub strategy: String,
     /// When that was.
     pub at: SystemTime,
+    /// A person asked to keep it, whatever fails after it: [`Inventory::keep`].
+    pub pinned: bool,
 }
 
 impl fmt::Debug for Inventory {
@@ -233,6 +235,23 @@ impl Inventory {
         Some(places.url(&name))
     }
 
+    /// Keeps a place that was kept for its failed test until somebody drops it: later failures do not
+    /// push it out.
+    ///
+    /// # Errors
+    /// It is not one that dbtest made on this server and kept; or the server's own.
+    pub async fn keep(&self, listed: &Listed) -> Result<()> {
+        let (name, places) = self.place_of(listed)?;
+        let shown = listed.name.clone();
+        runtime::run(Box::pin(async move {
+            let Some(hold) = places.hold(&name.to_string(), false).await? else { return Err(held(&shown)) };
+            let pinned = pin(&*places, &name).await;
+            hold.release().await;
+            pinned
+        }))
+        .await
+    }
+
     /// Drops a kept place or a template, under the locks that the sweep takes.
     ///
     /// # Errors
@@ -311,6 +330,22 @@ impl Inventory {
     }
 }
 
+/// The lock on the name is held.
+async fn pin(places: &dyn Places, name: &Name) -> Result<()> {
+    let found = places.survey().await?.into_iter().find(|place| place.name == *name);
+    let Some(mut description) = found.and_then(|place| place.description) else {
+        return Err(no_such(&name.to_string()));
+    };
+    let Some(kept) = &mut description.kept else {
+        return Err(Error::refused(
+            format!("{name} was not kept for a failed test, and the next test may be in it"),
+            "`cargo dbtest status` lists kept ones first; DBTEST_KEEP=1 keeps a test's database also if it passes",
+        ));
+    };
+    kept.pinned = true;
+    places.describe(name, &description).await
+}
+
 fn no_such(name: &str) -> Error {
     Error::new(
         ErrorKind::Refused,
@@ -354,7 +389,12 @@ fn listed(form: PlaceForm, found: Found) -> Listed {
         setup: found.name.fingerprint().to_owned(),
         made: description.as_ref().map(|description| time(description.made)),
         label: description.map(|description| description.label),
-        kept: kept.map(|kept| KeptNote { test: kept.test, strategy: kept.strategy, at: time(kept.at) }),
+        kept: kept.map(|kept| KeptNote {
+            test: kept.test,
+            strategy: kept.strategy,
+            at: time(kept.at),
+            pinned: kept.pinned,
+        }),
         held: found.held,
         holder: None,
         size: None,

@@ -2,17 +2,22 @@
 //! test's own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::backend::{Boundary, Place};
 use crate::description::{Kept as KeptNote, now};
-use crate::engine::{Attached, Found, Hold, Sandboxing, Settle, Settled};
+use crate::engine::{Attached, Hold, Sandboxing, Settle, Settled};
 use crate::error::{Error, Result};
 use crate::ground::Ground;
 use crate::name::Name;
+use crate::report::{Phase, healed, timed};
 #[cfg(feature = "sandbox")]
 use crate::sandbox::Wire;
 use crate::server::budget::Share;
-use crate::{progress, sweep};
+use crate::{progress, run, sweep};
+
+/// How long the server may take to notice that the process of the test before this one has ended.
+const LEAVING: Duration = Duration::from_millis(500);
 
 /// A place that one test has, and the crash-safe claim on it: it ends when this process does,
 /// however it does.
@@ -134,9 +139,15 @@ impl Claim {
         let spared = self.spared();
         let how = Settle { leaked, rolled_back, restart_identity: self.restart_identity, spared };
         let settled = match &mut self.held {
-            Held::Slot(attached) => attached.settle(how).await,
+            Held::Slot(attached) => timed(Phase::Reset, attached.settle(how)).await,
             Held::Clone(_) => return self.discard().await,
         };
+        if run::is_shared()
+            && let Held::Slot(attached) = &self.held
+            && let Some(note) = attached.note()
+        {
+            self.ground.note_slot(&self.name, Some(note));
+        }
         match settled {
             Ok(Settled::Clean) => {
                 self.exact = self.restart_identity;
@@ -152,7 +163,8 @@ impl Claim {
                 }
                 Ok(())
             }
-            Ok(Settled::Rebuild(_)) => {
+            Ok(Settled::Rebuild(why)) => {
+                healed(&why);
                 self.retire();
                 Ok(())
             }
@@ -180,17 +192,17 @@ impl Claim {
     pub async fn discard(mut self) -> Result<()> {
         self.close_wire().await;
         let Self { ground, name, held, .. } = self;
-        match held {
-            Held::Slot(attached) => {
-                attached.detach().await;
-                ground.places.destroy(&name).await.map(drop)
+        timed(Phase::Drop, async {
+            match held {
+                Held::Slot(attached) => {
+                    attached.detach().await;
+                    ground.places.destroy(&name).await.map(drop)
+                }
+                // What it holds ends with it.
+                Held::Clone(mut hold) => hold.drop_place(&*ground.places, &name).await,
             }
-            Held::Clone(hold) => {
-                let dropped = ground.places.destroy(&name).await.map(drop);
-                hold.release().await;
-                dropped
-            }
-        }
+        })
+        .await
     }
 
     /// Keeps the place as it is and ends the claim. Of each test only the latest is kept, and
@@ -202,7 +214,8 @@ impl Claim {
         self.close_wire().await;
         let Self { ground, name, held, .. } = self;
         let mut description = ground.describe();
-        description.kept = Some(KeptNote { test: test.to_owned(), strategy: strategy.to_owned(), at: now() });
+        description.kept =
+            Some(KeptNote { test: test.to_owned(), strategy: strategy.to_owned(), at: now(), pinned: false });
         ground.places.describe(&name, &description).await?;
         match held {
             Held::Slot(attached) => attached.detach().await,
@@ -254,6 +267,11 @@ impl Ground {
             claim.retire();
         }
         let share = self.share(wanted, test).await?;
+        if let Some((name, note)) = self.noted_slot()
+            && let Some(attached) = self.attach_clean(&name, settle, LEAVING, Some(&note)).await?
+        {
+            return Ok(self.claim(name, Held::Slot(attached), wanted, share));
+        }
         let mut numbers: Vec<(u32, Name)> = Vec::new();
         let mut taken = std::collections::HashSet::new();
         for place in self.survey().await? {
@@ -273,33 +291,66 @@ impl Ground {
         let hint = self.config.slot_hint;
         numbers.sort_by_key(|(number, _)| (*number != hint, *number));
         for (_, name) in numbers {
-            let Some(mut attached) = self.places.attach(&name).await? else { continue };
-            // Since the survey another process may have leased it, failed in it, and kept it.
-            let kept = |found: &Found| {
-                found.name == name && found.description.as_ref().is_none_or(|note| note.kept.is_some())
-            };
-            if self.places.survey().await?.iter().any(kept) {
-                attached.detach().await;
-                continue;
-            }
-            match attached.settle(settle).await {
-                Ok(Settled::Clean) => return Ok(self.claim(name, Held::Slot(attached), wanted, share)),
-                // Its last holder died, or changed the schema: make room for a new one.
-                Ok(Settled::Rebuild(_)) | Err(_) => {
-                    attached.detach().await;
-                    self.places.destroy(&name).await?;
-                }
+            if let Some(attached) = self.attach_clean(&name, settle, Duration::ZERO, None).await? {
+                self.note_slot(&name, None);
+                return Ok(self.claim(name, Held::Slot(attached), wanted, share));
             }
         }
         let number = (hint..).find(|number| !taken.contains(number)).unwrap_or(hint);
         // Whoever makes a slot may lose it to another process before it can lease it.
         for _ in 0..100 {
             let name = self.make_slot(number, test).await?;
-            if let Some(attached) = self.places.attach(&name).await? {
+            if let Some(attached) = self.attach_clean(&name, settle, Duration::ZERO, None).await? {
+                self.note_slot(&name, None);
                 return Ok(self.claim(name, Held::Slot(attached), wanted, share));
             }
         }
         Err(Error::cleanup(&self.places.shown(), "other processes take every slot that is made"))
+    }
+
+    /// Leases a slot and puts it back to its baseline. One that can't be put back (its last holder
+    /// died, or changed the schema) makes room for a new one.
+    async fn attach_clean(
+        &self,
+        name: &Name,
+        how: Settle,
+        patience: Duration,
+        note: Option<&str>,
+    ) -> Result<Option<Box<dyn Attached>>> {
+        match timed(Phase::Lease, self.places.attach(name, how, patience, note)).await? {
+            Some((attached, Settled::Clean)) => Ok(Some(attached)),
+            Some((attached, Settled::Rebuild(why))) => {
+                healed(&why);
+                attached.detach().await;
+                self.places.destroy(name).await?;
+                Ok(None)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The slot in which the last test of this run with this process's number was. Nobody is in it
+    /// now, so that nothing needs to be looked for on the server.
+    fn noted_slot(&self) -> Option<(Name, String)> {
+        if !self.places.is_remote() {
+            return None;
+        }
+        let text = run::read(self.config, &self.slot_note())?;
+        let (name, note) = text.split_once('\n')?;
+        let name = Name::parse(name)?;
+        let is_ours = matches!(name, Name::Slot { .. }) && name.fingerprint() == self.fingerprint;
+        is_ours.then(|| (name, note.to_owned()))
+    }
+
+    fn note_slot(&self, name: &Name, note: Option<String>) {
+        if self.places.is_remote() {
+            run::write(self.config, &self.slot_note(), &format!("{name}\n{}", note.unwrap_or_default()));
+        }
+    }
+
+    fn slot_note(&self) -> String {
+        let form = if self.places.copies() { "slot" } else { "schema" };
+        format!("{form}-{}-{}", self.fingerprint, self.config.slot_hint)
     }
 
     /// The test's part of the connections that there are.
@@ -345,7 +396,8 @@ impl Ground {
         let mut description = self.describe();
         if self.places.copies() {
             let template = self.template(test).await?;
-            self.places.copy(&template.name, &template.description, name).await?;
+            let copying = self.places.copy(&template.name, &template.description, name);
+            timed(Phase::Slot, copying).await?;
         } else {
             // One at a time: setups of several processes would meet in what is not in a schema.
             let lock = Name::template(&self.fingerprint).to_string();
@@ -362,8 +414,11 @@ impl Ground {
             }
             filled?;
         }
-        self.places.prepare(name).await?;
-        self.places.describe(name, &description).await
+        timed(Phase::Slot, async {
+            self.places.prepare(name).await?;
+            self.places.describe(name, &description).await
+        })
+        .await
     }
 
     /// A place of the test's own. Where making and dropping one costs too much, a recycled one
@@ -372,21 +427,8 @@ impl Ground {
         if !self.places.drops_clones() {
             return self.slot(Wanted { restart_identity: true, ..wanted }, test).await;
         }
-        // The first survey sweeps the clones of those who died.
-        if !self.swept_yet() {
-            self.survey().await?;
-        }
         let share = self.share(wanted, test).await?;
-        let template = self.template(test).await?;
-        let name = Name::clone_of(&self.fingerprint);
-        let Some(hold) = self.places.hold(&name.to_string(), false).await? else {
-            return Err(Error::cleanup(&name.to_string(), "its name is locked"));
-        };
-        if let Err(error) = self.places.copy(&template.name, &template.description, &name).await {
-            let _ = self.places.destroy(&name).await;
-            hold.release().await;
-            return Err(error);
-        }
+        let (name, hold) = self.stocked_or_new(test).await?;
         Ok(self.claim(name, Held::Clone(hold), wanted, share))
     }
 }

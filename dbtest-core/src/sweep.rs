@@ -85,7 +85,8 @@ fn current_versions(found: &[Found], copies: bool) -> HashSet<&str> {
         .collect()
 }
 
-/// Kept places beyond the latest failure of each test and a handful in all.
+/// Kept places beyond the latest failure of each test and a handful in all. Those that a person
+/// asked to keep are not counted.
 pub(crate) fn kept_too_long(found: &[Found], keep_max: usize) -> Vec<Name> {
     let mut kept: Vec<_> = found
         .iter()
@@ -94,6 +95,7 @@ pub(crate) fn kept_too_long(found: &[Found], keep_max: usize) -> Vec<Name> {
             Some((place, &description.label, description.kept.as_ref()?))
         })
         .collect();
+    kept.retain(|(.., kept)| !kept.pinned);
     kept.sort_by_key(|(.., kept)| std::cmp::Reverse(kept.at));
     let mut tests = HashSet::new();
     let mut stay = 0;
@@ -123,7 +125,8 @@ mod tests {
     fn kept(name: &str, test: &str, at: u64) -> Found {
         let mut place = described(name, "i", 0);
         if let Some(description) = &mut place.description {
-            description.kept = Some(Kept { test: test.into(), strategy: "truncate".into(), at });
+            description.kept =
+                Some(Kept { test: test.into(), strategy: "truncate".into(), at, pinned: false });
         }
         place
     }
@@ -198,6 +201,20 @@ mod tests {
             names(plan(&found, true, true, 2)),
             ["dbtest_s_aaaaaaaaaaaa_0_000000000002", "dbtest_s_aaaaaaaaaaaa_0_000000000001"]
         );
+    }
+
+    #[test]
+    fn what_a_person_keeps_stays_and_takes_no_room() {
+        let mut found = [
+            kept("dbtest_s_aaaaaaaaaaaa_0_000000000001", "t1", 1),
+            kept("dbtest_s_aaaaaaaaaaaa_0_000000000002", "t1", 2),
+            kept("dbtest_s_aaaaaaaaaaaa_0_000000000003", "t2", 3),
+        ];
+        assert_eq!(names(plan(&found, true, true, 1)).len(), 2);
+        if let Some(note) = found[0].description.as_mut().and_then(|description| description.kept.as_mut()) {
+            note.pinned = true;
+        }
+        assert_eq!(names(plan(&found, true, true, 1)), ["dbtest_s_aaaaaaaaaaaa_0_000000000002"]);
     }
 
     #[test]

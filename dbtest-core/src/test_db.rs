@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::OnceCell;
 
@@ -11,10 +11,11 @@ use crate::backend::{Backend, Boundary, BoxFuture, End, Finished, Place, Watch};
 use crate::config::config;
 use crate::dump::{Diff, Dump};
 use crate::error::{Error, Result};
+use crate::report::{Phase, timed};
 use crate::runner::Ended;
 use crate::slot::Kept;
 use crate::strategy::{Context, IsolationStrategy, Lease, Outcome};
-use crate::{progress, runtime};
+use crate::{progress, report, runtime};
 
 /// How long a second user of a sandbox's only connection waits for it, in every adapter.
 pub const SANDBOX_WAIT: Duration = Duration::from_secs(5);
@@ -48,6 +49,8 @@ pub(crate) struct Inner<B: Backend> {
     keep: bool,
     /// The test has a connection of its own, and closes it.
     given_away: bool,
+    /// What opening it took.
+    cost: Duration,
 }
 
 impl<B: Backend> fmt::Debug for TestDb<B> {
@@ -66,9 +69,11 @@ impl<B: Backend> TestDb<B> {
     ) -> Result<Self> {
         let mut place = lease.place.clone();
         place.url = B::url(&place.url);
-        match B::open(&place).await {
+        match timed(Phase::Connect, B::open(&place)).await {
             Ok(handle) => {
+                let cost = context.begun.elapsed();
                 let inner = Inner {
+                    cost,
                     handle: Some(handle),
                     read_only: OnceCell::new(),
                     readers: Arc::default(),
@@ -384,6 +389,7 @@ impl<B: Backend> Inner<B> {
 
     async fn finish(mut self, ended: Ended) -> Result<Option<Kept>> {
         let config = config()?;
+        let begun = Instant::now();
         let passed = ended.passed;
         let keep = self.keep || config.keep;
         let sandboxed = self.place.sandbox.is_some();
@@ -403,7 +409,7 @@ impl<B: Backend> Inner<B> {
             None => 0,
         };
         let mut finished = match self.handle.take() {
-            Some(handle) => B::finish(handle, &self.place, end).await,
+            Some(handle) => timed(Phase::Close, B::finish(handle, &self.place, end)).await,
             None if sandboxed && self.given_away => Finished { boundary: Boundary::Closed, leaked: 0 },
             // Taken: nobody can say how its transaction ended.
             None if sandboxed => Finished { boundary: Boundary::Unknown, leaked: 0 },
@@ -424,6 +430,7 @@ impl<B: Backend> Inner<B> {
         let (strategy, context) = (Arc::clone(&self.strategy), self.context.clone());
         let kept =
             runtime::run(Box::pin(async move { strategy.release(&context, lease, &outcome).await })).await;
+        report::test_ended(config, self.cost + begun.elapsed());
         if leaked > 0 {
             let what = if leaked == 1 { "1 connection".to_owned() } else { format!("{leaked} connections") };
             eprintln!("dbtest: {test} leaked {what} of {}; dbtest ended what was left", self.place.name);

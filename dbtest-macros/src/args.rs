@@ -12,7 +12,7 @@ use crate::word::unknown;
 const DATABASE_WORDS: [&str; 8] =
     ["migrations", "migrator", "seeds", "fixtures", "fixture", "strategy", "require", "max_connections"];
 const TEST_WORDS: [&str; 4] = ["flavor", "worker_threads", "start_paused", "crate"];
-const STRATEGIES: [&str; 4] = ["rollback", "truncate", "template", "schema"];
+const STRATEGIES: [&str; 5] = ["rollback", "truncate", "template", "schema", "auto"];
 const FLAVORS: [&str; 2] = ["current_thread", "multi_thread"];
 
 /// `#[dbtest_sqlx::test(…)]`: the whole test.
@@ -200,6 +200,7 @@ fn strategy(input: ParseStream<'_>) -> Result<Strategy> {
         "truncate" => "Truncate",
         "template" => "Template",
         "schema" => "Schema",
+        "auto" => "Auto",
         other => return Err(unknown(name.span(), "strategy", other, '"', &STRATEGIES)),
     };
     Ok(Strategy::Named(Ident::new(variant, name.span())))

@@ -31,7 +31,7 @@ use proc_macro::TokenStream;
 /// | `seeds("users.sql", "b.sql")` | holds these files' rows, seen from the source file: SQL, or the rows of one table as `"users.csv"` or `"users.json"` |
 /// | `fixtures("users", path = "dir", scripts("a"))` | the same in the words of `#[sqlx::test]`: `fixtures/users.sql` and `dir/a.sql` |
 /// | `fixture = path::to::builder` | starts from the `Fixture` that this function returns; the other words add to it |
-/// | `strategy = "rollback"` | is isolated like this unless `DBTEST_STRATEGY` says otherwise; or `"truncate"`, `"template"`, `"schema"`, or an expression |
+/// | `strategy = "rollback"` | is isolated like this unless `DBTEST_STRATEGY` says otherwise; or `"truncate"`, `"template"`, `"schema"`, `"auto"`, or an expression |
 /// | `require = "rollback"` | is isolated like this, whatever else is said; takes the same values |
 /// | `max_connections = 3` | lets a pool open this many connections |
 ///

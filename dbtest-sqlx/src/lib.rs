@@ -42,6 +42,8 @@ mod guide {
     mod settings {}
     #[doc = include_str!("../../docs/src/errors.md")]
     mod errors {}
+    #[doc = include_str!("../../docs/src/ci.md")]
+    mod ci {}
     #[doc = include_str!("../../docs/src/other-tools.md")]
     mod other_tools {}
     #[doc = include_str!("../../docs/src/checked-queries.md")]

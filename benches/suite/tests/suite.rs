@@ -7,6 +7,7 @@
 use std::sync::LazyLock;
 
 use dbtest_benches::schema::{self, Dialect};
+use dbtest_sqlx::{Fixture, SqlxMySql, SqlxPostgres, SqlxSqlite};
 use sqlx::migrate::Migrator;
 
 const TABLES: usize = 150;
@@ -42,7 +43,7 @@ macro_rules! hundred {
 }
 
 macro_rules! suite {
-    ($engine:ident, $dialect:ident, $pool:ty, $many:ident) => {
+    ($engine:ident, $dialect:ident, $pool:ty, $backend:ty, $many:ident) => {
         mod $engine {
             use super::*;
 
@@ -63,8 +64,12 @@ macro_rules! suite {
             mod dbtest {
                 use super::*;
 
+                fn fixture() -> Fixture<$backend> {
+                    Fixture::new().migrations(&**MIGRATOR)
+                }
+
                 $many! {
-                    #[dbtest_sqlx::test(migrations = &*MIGRATOR)]
+                    #[dbtest_sqlx::test(fixture = fixture)]
                     #[ignore = "for strategies to measure"]
                     async fn a_test(pool: $pool) {
                         body(pool).await;
@@ -94,6 +99,6 @@ macro_rules! suite {
     };
 }
 
-suite!(postgres, Postgres, sqlx::PgPool, six_hundred);
-suite!(mysql, MySql, sqlx::MySqlPool, hundred);
-suite!(sqlite, Sqlite, sqlx::SqlitePool, hundred);
+suite!(postgres, Postgres, sqlx::PgPool, SqlxPostgres, six_hundred);
+suite!(mysql, MySql, sqlx::MySqlPool, SqlxMySql, hundred);
+suite!(sqlite, Sqlite, sqlx::SqlitePool, SqlxSqlite, hundred);

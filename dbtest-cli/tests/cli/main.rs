@@ -9,6 +9,26 @@ mod sqlite {
     async fn what_tests_left_is_seen_opened_and_cleaned() {
         super::scenario::run::<dbtest_sqlx::SqlxSqlite>("sqlite").await;
     }
+
+    /// What the bench of `usage` runs.
+    mod measured {
+        use crate::home::CHILD;
+        use crate::scenario;
+
+        #[tokio::test]
+        async fn under_all() {
+            if std::env::var_os(CHILD).is_some_and(|what| what == "measure") {
+                scenario::write::<dbtest_sqlx::SqlxSqlite>().await;
+            }
+        }
+
+        #[tokio::test]
+        async fn not_under_rollback() {
+            if std::env::var_os(CHILD).is_some_and(|what| what == "measure") {
+                scenario::look_from_outside::<dbtest_sqlx::SqlxSqlite>().await;
+            }
+        }
+    }
 }
 
 mod postgres {
@@ -56,6 +76,42 @@ mod usage {
         assert!(unset.json()["engines"][0]["server"].is_null(), "{unset:?}");
         assert_eq!(home.cli_with(&["doctor"], &[("DBTEST_SERVER", "magic")]).code, 1);
         assert_eq!(std::fs::read_dir(home.folder()).expect("the folder").count(), 0, "looking makes nothing");
+    }
+
+    #[test]
+    fn the_bench_runs_each_strategy_and_names_what_fails_under_one() {
+        let (home, exe) = (Home::new(), std::env::current_exe().expect("this executable"));
+        let exe = exe.display().to_string();
+        let missing = home.cli(&["report"]);
+        assert!(missing.code == 3 && missing.stderr.contains("DBTEST_REPORT=1"), "{missing:?}");
+        let strategies =
+            ["bench", "--json", "--rounds=2", "--strategy=truncate", "--strategy=rollback", "--"];
+        let tests =
+            [exe.as_str(), "--exact", "sqlite::measured::under_all", "sqlite::measured::not_under_rollback"];
+        let args: Vec<_> = strategies.into_iter().chain(tests).collect();
+        let said = home.cli_with(&args, &[(crate::home::CHILD, "measure")]);
+        assert_eq!(said.code, 0, "{said:?}");
+        let json = said.json();
+        let by = |word: &str| {
+            let all = json["strategies"].as_array().expect("strategies");
+            all.iter().find(|one| one["strategy"] == word).cloned().expect("the strategy")
+        };
+        assert_eq!((&by("truncate")["passed"], &by("truncate")["databases"]), (&2.into(), &4.into()));
+        assert_eq!(by("rollback")["passed"], 1);
+        assert_eq!(by("rollback")["failed"][0], "sqlite::measured::not_under_rollback");
+        assert_eq!(json["fails_under"]["sqlite::measured::not_under_rollback"][0], "rollback");
+        assert_eq!(json["recommended"], "truncate");
+        let report = home.cli(&["report", "--json"]).json();
+        assert_eq!(
+            (&report["processes"], &report["tests"]),
+            (&1.into(), &2.into()),
+            "the latest run: {report}"
+        );
+        let phases: Vec<_> =
+            report["phases"].as_array().expect("phases").iter().map(|one| &one["phase"]).collect();
+        assert!(phases.contains(&&"lease".into()) && phases.contains(&&"connect".into()), "{phases:?}");
+        let nobody = home.cli(&["bench", "--rounds=1", "--", "true"]);
+        assert!(nobody.code == 1 && nobody.stderr.contains("had a database"), "{nobody:?}");
     }
 
     #[test]

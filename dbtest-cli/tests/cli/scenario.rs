@@ -45,6 +45,20 @@ async fn act<B: Backend>(what: &str) {
     std::io::stdin().read_line(&mut String::new()).expect("stdin");
 }
 
+/// A test that every strategy can have.
+pub(crate) async fn write<B: Backend>() {
+    let db = fixture::<B>(Strategy::Truncate).open().await.expect("a database");
+    assert!(db.name().starts_with("dbtest_"));
+    db.close().await.expect("closed");
+}
+
+/// A test that says it is not for `rollback`.
+pub(crate) async fn look_from_outside<B: Backend>() {
+    let db = fixture::<B>(Strategy::Truncate).open().await.expect("a database");
+    assert_ne!(db.strategy(), "rollback", "what this test writes must be seen from outside");
+    db.close().await.expect("closed");
+}
+
 /// All places that the one server has.
 fn places(home: &Home) -> Vec<Value> {
     let status = home.cli(&["status", "--json"]);
@@ -105,6 +119,19 @@ pub(crate) async fn run<B: Backend>(engine: &str) {
     let test = format!("{engine}::what_tests_left_is_seen_opened_and_cleaned");
     let (home, start) = (Home::new(), Instant::now());
     home.process(&test, "leave");
+
+    // Kept by a person: the same test's next failure does not push it out.
+    let first = places(&home);
+    let pinned = name(those(&first, "slot", true)[1]);
+    assert_eq!(home.cli(&["keep", &name(those(&first, "template", false)[0])]).code, 4);
+    assert_eq!(home.cli(&["keep", "dbtest_production"]).code, 3);
+    assert_eq!(home.cli(&["keep", &pinned]).code, 0);
+    home.process(&test, "leave");
+    let second = places(&home);
+    let kept: Vec<_> = those(&second, "slot", true).into_iter().map(name).collect();
+    assert_eq!(kept.len(), 3, "both tests' latest, and the one that a person keeps: {kept:?}");
+    assert!(kept.contains(&pinned) && !kept.contains(&name(those(&first, "slot", true)[0])), "{kept:?}");
+    assert_eq!(home.cli(&["drop", &pinned]).code, 0);
 
     // Seen: the kept ones first, the latest of them first.
     let all = places(&home);

@@ -1,16 +1,19 @@
 //! Engines: what SQL it takes to create, clone, seal, list, reset and drop.
 
 pub(crate) mod mysql;
+mod mysql_slot;
 pub(crate) mod postgres;
 pub(crate) mod postgres_schema;
 pub(crate) mod sqlite;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::de::DeserializeOwned;
 
-use crate::backend::Sandbox;
+use crate::backend::{Sandbox, Session};
 use crate::description::Description;
 use crate::error::Result;
 use crate::name::Name;
@@ -88,6 +91,16 @@ pub(crate) trait Places: Send + Sync + fmt::Debug {
     /// What makes a template serve only this server: engine and version.
     fn version(&self) -> &str;
 
+    /// Whether looking at what is there costs a connection and round trips.
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    /// What the other processes of this run need not ask the server again.
+    fn facts(&self) -> String {
+        String::new()
+    }
+
     /// How many connections the server lets us have; `None` where nobody counts them.
     fn connections(&self) -> Option<u32> {
         None
@@ -137,15 +150,41 @@ pub(crate) trait Places: Send + Sync + fmt::Debug {
     /// Makes a copy of a template.
     async fn copy(&self, template: &Name, description: &Description, name: &Name) -> Result<()>;
 
+    /// Makes a copy of a template that one test has, and takes the lock on its name. `None` if the
+    /// template is gone, or the name is taken.
+    async fn clone_of(
+        &self,
+        template: &Name,
+        description: &Description,
+        name: &Name,
+    ) -> Result<Option<Box<dyn Hold>>> {
+        let Some(hold) = self.hold(&name.to_string(), false).await? else { return Ok(None) };
+        match self.copy(template, description, name).await {
+            Ok(()) => Ok(Some(hold)),
+            Err(error) => {
+                let _ = self.destroy(name).await;
+                hold.release().await;
+                Err(error)
+            }
+        }
+    }
+
     /// Makes a place ready to be reset: baseline, marks.
     async fn prepare(&self, name: &Name) -> Result<()>;
 
     /// Writes the description on a place.
     async fn describe(&self, name: &Name, description: &Description) -> Result<()>;
 
-    /// Opens the reset session of a slot and leases the slot with it. `None` if somebody has
-    /// the lease, or if the slot is no more.
-    async fn attach(&self, name: &Name) -> Result<Option<Box<dyn Attached>>>;
+    /// Opens the reset session of a slot, leases the slot with it and [settles](Attached::settle)
+    /// it. `None` if somebody still has the lease after `patience`, or if the slot is no more,
+    /// half-made or kept. `note` is what its last holder told of it: [`Attached::note`].
+    async fn attach(
+        &self,
+        name: &Name,
+        how: Settle,
+        patience: Duration,
+        note: Option<&str>,
+    ) -> Result<Option<(Box<dyn Attached>, Settled)>>;
 
     /// Drops a place and everything written about it; ends what is connected to it. `false` if
     /// somebody leased it in the meantime: then it stays.
@@ -195,6 +234,24 @@ pub enum PlaceForm {
     File,
 }
 
+/// By what a server is known when its places are asked for.
+pub(crate) enum Met {
+    /// The session that found it.
+    Session(Box<dyn Session>),
+    /// What [`Places::facts`] told in another process of this run.
+    Facts(String),
+}
+
+impl Met {
+    /// The session, or the facts if they can be read.
+    fn split<F: DeserializeOwned>(self) -> (Option<Box<dyn Session>>, Option<F>) {
+        match self {
+            Self::Session(session) => (Some(session), None),
+            Self::Facts(text) => (None, serde_json::from_str(&text).ok()),
+        }
+    }
+}
+
 /// What a person wants to know of a place beyond what a survey finds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Details {
@@ -218,6 +275,16 @@ pub struct Holder {
 /// A lock that ends with its process, however that ends.
 #[async_trait]
 pub(crate) trait Hold: Send + fmt::Debug {
+    /// Whether the lock is still held: its session may have ended.
+    async fn is_alive(&mut self) -> bool {
+        true
+    }
+
+    /// Drops the place whose name is locked.
+    async fn drop_place(&mut self, places: &dyn Places, name: &Name) -> Result<()> {
+        places.destroy(name).await.map(drop)
+    }
+
     /// Gives the lock back.
     async fn release(self: Box<Self>);
 }
@@ -228,6 +295,11 @@ pub(crate) trait Attached: Send + fmt::Debug {
     /// Ends every other connection to the place, waits until they are gone, and puts the place
     /// back to its baseline.
     async fn settle(&mut self, how: Settle) -> Result<Settled>;
+
+    /// What whoever leases it next, in another process of this run, need not find out again.
+    fn note(&self) -> Option<String> {
+        None
+    }
 
     /// Whether nothing stayed of a sandbox whose connection was closed before anybody could ask
     /// it. Where the sandbox makes COMMIT fail, nothing can.

@@ -2,14 +2,15 @@
 //! script of DDL and copies of its rows, and clones are recycled: DDL costs too much for a test.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::url::Url;
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
-use super::{Attached, Details, Engine, Found, Hold, Holder, Places, Sandboxing, Settle, Settled};
+use super::mysql_slot::{self, Slot, Told};
+use super::{Attached, Details, Engine, Found, Hold, Holder, Met, Places, Sandboxing, Settle, Settled};
 use crate::backend::{Check, DbError, Rows, Sandbox, Session};
 use crate::description::Description;
 use crate::error::{Error, Result};
@@ -18,13 +19,16 @@ use crate::name::Name;
 use crate::server::{Connect, Finding};
 
 /// Our own database: what is written on places, the scripts of templates, their baselines.
-const META: &str = "dbtest_meta";
+pub(super) const META: &str = "dbtest_meta";
 
 /// The line of a script at which a slot keeps the digest of its schema.
 const DIGEST: i32 = -1;
 
+/// The line at which a template keeps its foreign keys that cascade between filled tables.
+pub(super) const CASCADES: i32 = -2;
+
 /// How long a connection that was killed may take to end.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Databases on one MySQL or MariaDB server.
 #[derive(Debug)]
@@ -33,6 +37,14 @@ pub(crate) struct Databases {
     url: Url,
     version: String,
     flavour: Flavour,
+    facts: Facts,
+}
+
+/// What one query tells about the server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Facts {
+    version: String,
+    /// How many connections this user may have.
     connections: Option<u32>,
 }
 
@@ -57,11 +69,12 @@ fn flavour(version: &str) -> std::result::Result<Flavour, &'static str> {
     Ok(Flavour { mariadb, detaches_xa: !mariadb && found >= vec![8, 0, 29] })
 }
 
-pub(crate) async fn places(
-    url: String,
-    connect: Connect,
-    first: Option<Box<dyn Session>>,
-) -> Result<Arc<dyn Places>> {
+pub(crate) async fn places(url: String, connect: Connect, met: Met) -> Result<Arc<dyn Places>> {
+    let (first, facts) = met.split::<Facts>();
+    if let Some(facts) = facts {
+        let hub = Hub::new(Engine::MySql, url, connect, None);
+        return Ok(Arc::new(Databases::new(hub, facts)?));
+    }
     let places = Databases::of(url, connect, first).await?;
     places.found_meta().await?;
     Ok(Arc::new(places))
@@ -111,8 +124,6 @@ fn may_create(grant: &str) -> bool {
 
 impl Databases {
     async fn of(url: String, connect: Connect, first: Option<Box<dyn Session>>) -> Result<Self> {
-        let parsed = Url::parse(&url)
-            .map_err(|error| Error::malformed_url("the server's URL", Engine::MySql, error))?;
         let hub = Hub::new(Engine::MySql, url, connect, first);
         // No limit of the user's own is a 0.
         let facts = "SELECT VERSION(), \
@@ -120,8 +131,14 @@ impl Databases {
         let rows = hub.query("ask the server what it is", facts).await?;
         let connections = rows.first().and_then(|row| row.get(1)?.as_deref()?.parse().ok());
         let version = scalar(&rows).unwrap_or_default().to_owned();
-        let flavour = flavour(&version).map_err(|least| too_old(&hub, &version, least))?;
-        Ok(Self { hub, url: parsed, version: format!("mysql {version}"), flavour, connections })
+        Self::new(hub, Facts { version, connections })
+    }
+
+    fn new(hub: Arc<Hub>, facts: Facts) -> Result<Self> {
+        let url = Url::parse(&hub.url)
+            .map_err(|error| Error::malformed_url("the server's URL", Engine::MySql, error))?;
+        let flavour = flavour(&facts.version).map_err(|least| too_old(&hub, &facts.version, least))?;
+        Ok(Self { hub, url, version: format!("mysql {}", facts.version), flavour, facts })
     }
 
     /// Whether our own database is there.
@@ -166,9 +183,12 @@ impl Databases {
         let mut lent = self.hub.session().await?;
         let deadline = Instant::now() + PATIENCE;
         let mut others = Others::default();
-        while let Some(kill) = others.told(lent.try_query(&others_sql(name)).await).map_err(|error| {
-            Error::database("list the connections of a database", &self.hub.shown(), error)
-        })? {
+        let sql = others_sql(self.flavour.mariadb, name);
+        while let Some(kill) =
+            others.told(lent.try_query(&sql).await.map(|rows| others_of(&rows, name))).map_err(|error| {
+                Error::database("list the connections of a database", &self.hub.shown(), error)
+            })?
+        {
             for id in kill {
                 // It may have ended by itself since.
                 let _ = lent.try_query(&format!("KILL {id}")).await;
@@ -292,6 +312,26 @@ impl Databases {
         Ok(ordered)
     }
 
+    /// Pairs of filled tables where changing a row of the one may change rows of the other, as JSON
+    /// and in small letters.
+    async fn cascades(&self, lent: &mut Lent, template: &Name, tables: &[Table]) -> Result<String> {
+        let sql = format!(
+            "SELECT REFERENCED_TABLE_NAME, TABLE_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS \
+             WHERE CONSTRAINT_SCHEMA = {} AND NOT (UPDATE_RULE IN ('RESTRICT', 'NO ACTION') \
+             AND DELETE_RULE IN ('RESTRICT', 'NO ACTION'))",
+            literal(&template.to_string())
+        );
+        let rows = lent.query("read the foreign keys of a template", &sql).await?;
+        let filled: Vec<String> =
+            tables.iter().filter(|table| table.filled).map(|table| table.name.to_lowercase()).collect();
+        let pairs: Vec<Vec<String>> = rows
+            .into_iter()
+            .map(|row| row.into_iter().flatten().map(|name| name.to_lowercase()).collect::<Vec<_>>())
+            .filter(|pair| pair.iter().all(|table| filled.contains(table)))
+            .collect();
+        Ok(serde_json::Value::from(pairs).to_string())
+    }
+
     /// What each table of the template holds, asked from the server.
     async fn baseline(&self, lent: &mut Lent, template: &Name, names: &[String]) -> Result<Vec<Table>> {
         let operation = "read the baseline of a template";
@@ -312,7 +352,9 @@ impl Databases {
                            AND EXTRA NOT LIKE '%GENERATED%' AND EXTRA NOT LIKE '%INVISIBLE%'; \
                          SELECT (SELECT TRANSACTIONS FROM information_schema.ENGINES e WHERE e.ENGINE = t.ENGINE), \
                            t.AUTO_INCREMENT, (SELECT COUNT(*) FROM information_schema.TRIGGERS g \
-                           WHERE g.EVENT_OBJECT_SCHEMA = {schema} AND g.EVENT_OBJECT_TABLE = {table}) \
+                           WHERE g.EVENT_OBJECT_SCHEMA = {schema} AND g.EVENT_OBJECT_TABLE = {table} \
+                           AND (g.EVENT_MANIPULATION = 'DELETE' \
+                             OR (g.EVENT_MANIPULATION = 'INSERT' AND EXISTS (SELECT 1 FROM {full})))) \
                            FROM information_schema.TABLES t WHERE t.TABLE_SCHEMA = {schema} AND t.TABLE_NAME = {table}; \
                          SELECT EXISTS (SELECT 1 FROM {full}); CHECKSUM TABLE {full}"
                     ),
@@ -336,22 +378,23 @@ impl Databases {
 
 /// One table of a template: its baseline, and the SQL that restores it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Table {
-    name: String,
-    columns: String,
-    transactional: bool,
-    filled: bool,
-    triggers: bool,
-    next_id: Option<u64>,
-    checksum: Option<i64>,
+pub(super) struct Table {
+    pub(super) name: String,
+    pub(super) columns: String,
+    pub(super) transactional: bool,
+    pub(super) filled: bool,
+    /// Of the user's own, that fire while it is put back.
+    pub(super) triggers: bool,
+    pub(super) next_id: Option<u64>,
+    pub(super) checksum: Option<i64>,
 }
 
 impl Table {
-    fn clear(&self) -> String {
+    pub(super) fn clear(&self) -> String {
         format!("DELETE FROM {}", quoted(&self.name))
     }
 
-    fn restore(&self, template: &Name) -> String {
+    pub(super) fn restore(&self, template: &Name) -> String {
         let (name, columns) = (quoted(&self.name), &self.columns);
         format!("INSERT INTO {name} ({columns}) SELECT {columns} FROM {template}.{name}")
     }
@@ -372,33 +415,72 @@ impl Table {
 }
 
 /// Whether the session was ended from outside. If it was the whole server, the next call says so.
-fn killed(error: &DbError) -> bool {
+pub(super) fn killed(error: &DbError) -> bool {
     error.connect || ["1053", "1317", "1927"].iter().any(|code| error.is(code))
 }
 
 /// A string literal for MySQL, where a backslash escapes.
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     crate::sql::literal(&text.replace('\\', "\\\\"))
 }
 
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
-fn column_of(rows: Rows, column: usize) -> Vec<String> {
+pub(super) fn column_of(rows: Rows, column: usize) -> Vec<String> {
     rows.into_iter().filter_map(|row| row.into_iter().nth(column).flatten()).collect()
 }
 
 /// "Cannot convert string": while anybody on the server runs a statement with bytes that are no
 /// text, MySQL cannot list what runs. It is over in a moment.
-const UNREADABLE: &str = "3854";
+pub(super) const UNREADABLE: &str = "3854";
 
-fn others_sql(name: &Name) -> String {
+/// Lists the connections to a database. On MariaDB every query of its own table of them writes a
+/// file, which SHOW does not.
+pub(super) fn others_sql(mariadb: bool, name: &Name) -> String {
+    if mariadb {
+        // What a connection runs may hold bytes that are no text.
+        return "SET @dbtest_results = @@character_set_results; SET character_set_results = ascii; \
+            SHOW FULL PROCESSLIST; SET character_set_results = @dbtest_results; SELECT 'me', CONNECTION_ID()"
+            .to_owned();
+    }
     format!(
-        "SELECT ID, COMMAND = 'Sleep', COALESCE(INFO LIKE '%information\\_schema%', 0), DB IS NULL \
-         FROM information_schema.PROCESSLIST WHERE (DB = {} OR COMMAND = 'Busy') AND ID <> CONNECTION_ID()",
+        "SELECT 'other', ID, COMMAND = 'Sleep', COALESCE(INFO LIKE '%information\\_schema%', 0), 0 \
+         FROM information_schema.PROCESSLIST WHERE DB = {} AND ID <> CONNECTION_ID()",
         literal(&name.to_string())
     )
+}
+
+/// Reads an answer to [`others_sql`], whatever else is in it: the connection's number, whether it is
+/// idle, whether its statement names information_schema, and whether it is not known where it is.
+pub(super) fn others_of(rows: &Rows, name: &Name) -> Rows {
+    /// Number, user, host, database, command, time, state, statement.
+    const SHOWN: usize = 8;
+    let name = name.to_string();
+    let me = rows.iter().find(|row| row.first().and_then(|cell| cell.as_deref()) == Some("me"));
+    let me = me.and_then(|row| row.get(1)?.as_deref());
+    let mut others = Rows::new();
+    for row in rows {
+        let cell = |at: usize| row.get(at).and_then(|cell| cell.as_deref());
+        if cell(0) == Some("other") {
+            others.push(row[1..].to_vec());
+        } else if row.len() >= SHOWN && cell(0) != me {
+            let nowhere = cell(4) == Some("Busy");
+            if nowhere || cell(3) == Some(name.as_str()) {
+                let flag = |is: bool| Some(u8::from(is).to_string());
+                let catalogue =
+                    cell(7).is_some_and(|sql| sql.to_ascii_lowercase().contains("information_schema"));
+                others.push(vec![
+                    row[0].clone(),
+                    flag(cell(4) == Some("Sleep")),
+                    flag(catalogue),
+                    flag(nowhere),
+                ]);
+            }
+        }
+    }
+    others
 }
 
 /// The connections to a database, as one poll after the other sees them.
@@ -409,7 +491,7 @@ fn others_sql(name: &Name) -> String {
 /// whose lock it does not get at once it shows as `Busy`, without a database: it may be anybody's,
 /// so it is not killed, and nothing is quiet before it is known where it is.
 #[derive(Debug, Default)]
-struct Others(HashMap<u64, u32>);
+pub(super) struct Others(HashMap<u64, u32>);
 
 impl Others {
     /// Polls, a millisecond apart, until a connection at work is believed to belong here.
@@ -417,9 +499,9 @@ impl Others {
     /// The same for one whose statement names information_schema.
     const SEEN_IN_CATALOGUE: u32 = 1_000;
 
-    /// What an answer to [`others_sql`] tells: `None`, nobody else is there; else whom to kill
+    /// What an answer of [`others_of`] tells: `None`, nobody else is there; else whom to kill
     /// before the next poll.
-    fn told(&mut self, answer: Result<Rows, DbError>) -> Result<Option<Vec<u64>>, DbError> {
+    pub(super) fn told(&mut self, answer: Result<Rows, DbError>) -> Result<Option<Vec<u64>>, DbError> {
         match answer {
             Err(error) if error.is(UNREADABLE) => Ok(Some(Vec::new())),
             Ok(rows) if rows.is_empty() => Ok(None),
@@ -427,7 +509,7 @@ impl Others {
         }
     }
 
-    /// Which to kill, after `rows` of [`others_sql`].
+    /// Which to kill, after `rows` of [`others_of`].
     fn overstaying(&mut self, rows: &Rows) -> Vec<u64> {
         let mut seen = std::collections::HashMap::new();
         let mut kill = Vec::new();
@@ -452,7 +534,7 @@ impl Others {
 }
 
 /// One number over the whole schema: it differs after any DDL that changed something.
-fn digest_sql(name: &Name) -> String {
+pub(super) fn digest_sql(name: &Name) -> String {
     let schema = literal(&name.to_string());
     let part = |table: &str, column: &str, columns: &str| {
         format!(
@@ -508,7 +590,7 @@ fn digest_sql(name: &Name) -> String {
 }
 
 /// The settings under which a copy is made: the template's rows are right already.
-const COPYING: &str = "SET SESSION foreign_key_checks = 0, unique_checks = 0, \
+pub(super) const COPYING: &str = "SET SESSION foreign_key_checks = 0, unique_checks = 0, \
     sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION'";
 
 #[async_trait]
@@ -521,8 +603,13 @@ impl Places for Databases {
         &self.version
     }
 
+    fn facts(&self) -> String {
+        // A string and a number: this can't fail.
+        serde_json::to_string(&self.facts).unwrap_or_default()
+    }
+
     fn connections(&self) -> Option<u32> {
-        self.connections
+        self.facts.connections
     }
 
     async fn rest(&self) {
@@ -638,6 +725,11 @@ impl Places for Databases {
                 literal(text)
             ));
         }
+        let cascades = self.cascades(&mut lent, name, &tables).await?;
+        sql.push_str(&format!(
+            "; INSERT INTO {META}.script VALUES ({template}, {CASCADES}, {})",
+            literal(&cascades)
+        ));
         let number = |value: Option<String>| value.unwrap_or_else(|| "NULL".to_owned());
         for table in &tables {
             sql.push_str(&format!(
@@ -658,7 +750,7 @@ impl Places for Databases {
         let read = format!(
             "SELECT CONCAT('CREATE DATABASE {name} CHARACTER SET ', DEFAULT_CHARACTER_SET_NAME, ' COLLATE ', \
                DEFAULT_COLLATION_NAME) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {template}; \
-             SELECT text FROM {META}.script WHERE name = {template} ORDER BY ord",
+             SELECT text FROM {META}.script WHERE name = {template} AND ord >= 0 ORDER BY ord",
             template = literal(&template.to_string())
         );
         let mut statements =
@@ -698,7 +790,13 @@ impl Places for Databases {
         self.run("describe a database", &sql).await
     }
 
-    async fn attach(&self, name: &Name) -> Result<Option<Box<dyn Attached>>> {
+    async fn attach(
+        &self,
+        name: &Name,
+        how: Settle,
+        patience: Duration,
+        note: Option<&str>,
+    ) -> Result<Option<(Box<dyn Attached>, Settled)>> {
         let mut session = match self.hub.try_open(self.url(name)).await {
             Ok(session) => session,
             // Dropped since the survey; or its holder, who lets nobody else in, ended us.
@@ -708,11 +806,16 @@ impl Places for Databases {
         let template = Name::template(name.fingerprint());
         let sql = format!(
             "{COPYING}, lock_wait_timeout = 20, innodb_lock_wait_timeout = 20; \
-             SELECT GET_LOCK({lock}, 0) AND EXISTS (SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {lock}); \
+             SELECT GET_LOCK({lock}, {seconds}) AND EXISTS (SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {lock}); \
+             SELECT (SELECT description FROM {META}.place WHERE name = {lock}); \
+             SELECT (SELECT VARIABLE_VALUE FROM {status} WHERE VARIABLE_NAME = 'Uptime'); \
              SELECT (SELECT text FROM {META}.script WHERE name = {lock} AND ord = {DIGEST}); \
              SELECT name, columns_, transactional, filled, triggers_, next_id, checksum_ FROM {META}.tab \
              WHERE template = {template} ORDER BY triggers_ DESC, name",
             lock = literal(&name.to_string()),
+            status = mysql_slot::status(self.flavour.mariadb),
+            // Whole ones.
+            seconds = patience.as_millis().div_ceil(1_000),
             template = literal(&template.to_string()),
         );
         let rows = match session.query(&sql).await {
@@ -720,20 +823,31 @@ impl Places for Databases {
             Err(error) if killed(&error) => return Ok(None),
             Err(error) => return Err(Error::database("lease a slot", &name.to_string(), error)),
         };
-        if scalar(&rows) != Some("1") {
+        let cell =
+            |at: usize| rows.get(at).and_then(|row: &Vec<Option<String>>| row.first().cloned().flatten());
+        let description = cell(1).and_then(|text| Description::from_json(&text));
+        if cell(0).as_deref() != Some("1") || description.is_none_or(|description| description.kept.is_some())
+        {
             session.close().await;
             return Ok(None);
         }
-        let digest = rows.get(1).and_then(|row| row.first().cloned().flatten());
-        let tables = rows.iter().skip(2).filter_map(|row| Table::from_row(row)).collect();
-        Ok(Some(Box::new(Slot {
+        let uptime = cell(2).and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
+        let (signs, clean) =
+            note.and_then(|text| Told::read(text, uptime)).map(|told| (told.signs, told.clean)).unzip();
+        let digest = cell(3);
+        let tables = rows.iter().skip(4).filter_map(|row| Table::from_row(row)).collect();
+        let mut slot = Slot {
             name: name.clone(),
             template,
             tables,
             digest,
             mariadb: self.flavour.mariadb,
             session,
-        })))
+            signs,
+            clean,
+        };
+        let settled = slot.settle(how).await?;
+        Ok(Some((Box::new(slot), settled)))
     }
 
     async fn destroy(&self, name: &Name) -> Result<bool> {
@@ -828,133 +942,6 @@ impl Hold for Locked {
         if self.lent.query("unlock a name", &unlock).await.is_ok() {
             self.lent.holds(false);
         }
-    }
-}
-
-/// A leased slot.
-struct Slot {
-    name: Name,
-    template: Name,
-    tables: Vec<Table>,
-    /// The slot's schema when it was made.
-    digest: Option<String>,
-    mariadb: bool,
-    session: Box<dyn Session>,
-}
-
-impl fmt::Debug for Slot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Slot({})", self.name)
-    }
-}
-
-impl Slot {
-    async fn quiet(&mut self) -> Result<(), DbError> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut others = Others::default();
-        while let Some(kill) = others.told(self.session.query(&others_sql(&self.name)).await)? {
-            for id in kill {
-                let _ = self.session.execute(&format!("KILL {id}")).await;
-            }
-            if Instant::now() > deadline {
-                return Err(DbError::statement(None, "a connection to it does not end"));
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        Ok(())
-    }
-
-    /// Tables whose content differs from the template's.
-    async fn differing(&mut self, among: &[Table]) -> Result<Vec<Table>, DbError> {
-        if among.is_empty() {
-            return Ok(Vec::new());
-        }
-        let names: Vec<_> = among.iter().map(|table| quoted(&table.name)).collect();
-        let rows = self.session.query(&format!("CHECKSUM TABLE {}", names.join(", "))).await?;
-        Ok(among
-            .iter()
-            .zip(rows)
-            .filter(|(table, row)| {
-                let sum = row.get(1).cloned().flatten().and_then(|text| text.parse::<i64>().ok());
-                sum != Some(if table.filled { table.checksum.unwrap_or(-1) } else { 0 })
-            })
-            .map(|(table, _)| table.clone())
-            .collect())
-    }
-
-    async fn reset(&mut self, how: Settle) -> Result<Settled, DbError> {
-        self.quiet().await?;
-        if !how.rolled_back {
-            let digest = self.session.query(&digest_sql(&self.name)).await?;
-            if self.digest.as_deref() != scalar(&digest) {
-                return Ok(Settled::Rebuild("the test changed the schema".to_owned()));
-            }
-        }
-        let tables: Vec<Table> =
-            self.tables.iter().filter(|table| !how.rolled_back || !table.transactional).cloned().collect();
-        let (filled, empty): (Vec<_>, Vec<_>) = tables.iter().cloned().partition(|table| table.filled);
-        let mut work: Vec<String> = Vec::new();
-        let changed = self.differing(&filled).await?;
-        // Tables with triggers come first: what their triggers write is cleared after them.
-        for triggers in [true, false] {
-            work.extend(empty.iter().filter(|t| t.triggers == triggers).map(Table::clear));
-            for table in changed.iter().filter(|table| table.triggers == triggers) {
-                work.push(table.clear());
-                work.push(table.restore(&self.template));
-            }
-        }
-        if !work.is_empty() {
-            self.session.execute(&format!("START TRANSACTION; {}; COMMIT", work.join("; "))).await?;
-        }
-        if tables.iter().any(|table| table.triggers) && !self.differing(&tables).await?.is_empty() {
-            return Ok(Settled::Rebuild("triggers write to tables while they are put back".to_owned()));
-        }
-        if how.restart_identity {
-            self.restart().await?;
-        }
-        Ok(Settled::Clean)
-    }
-
-    /// Identity values start where the template's do. DDL, and only for those that moved.
-    async fn restart(&mut self) -> Result<(), DbError> {
-        let stats = if self.mariadb { "" } else { "SET SESSION information_schema_stats_expiry = 0; " };
-        let sql = format!(
-            "{stats}SELECT TABLE_NAME, AUTO_INCREMENT FROM information_schema.TABLES \
-             WHERE TABLE_SCHEMA = {} AND AUTO_INCREMENT IS NOT NULL",
-            literal(&self.name.to_string())
-        );
-        let rows = self.session.query(&sql).await?;
-        let mut work = Vec::new();
-        for row in rows {
-            let name = row.first().cloned().flatten().unwrap_or_default();
-            let now: Option<u64> = row.get(1).cloned().flatten().and_then(|text| text.parse().ok());
-            let table = self.tables.iter().find(|table| table.name == name);
-            if let Some(next) = table.and_then(|table| table.next_id).filter(|next| now != Some(*next)) {
-                work.push(format!("ALTER TABLE {} AUTO_INCREMENT = {next}", quoted(&name)));
-            }
-        }
-        if work.is_empty() { Ok(()) } else { self.session.execute(&work.join("; ")).await }
-    }
-}
-
-#[async_trait]
-impl Attached for Slot {
-    async fn settle(&mut self, how: Settle) -> Result<Settled> {
-        match self.reset(how).await {
-            Ok(settled) => Ok(settled),
-            // A table is gone, another one is new, a row can't be deleted: make it anew.
-            Err(error) if !error.connect && error.code.is_some() => {
-                Ok(Settled::Rebuild(format!("it could not be put back: {}", error.message)))
-            }
-            Err(error) => Err(Error::cleanup(&self.name.to_string(), error)),
-        }
-    }
-
-    async fn detach(mut self: Box<Self>) {
-        // The server notices a closed connection later, and whoever drops the place asks now.
-        let unlock = format!("SELECT RELEASE_LOCK({})", literal(&self.name.to_string()));
-        let _ = self.session.execute(&unlock).await;
-        self.session.close().await;
     }
 }
 

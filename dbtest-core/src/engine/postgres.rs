@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 
 use ::url::Url;
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use super::postgres_schema::Schemas;
-use super::{Attached, Details, Engine, Found, Hold, Holder, PlaceForm, Places, Sandboxing, Settle, Settled};
+use super::{
+    Attached, Details, Engine, Found, Hold, Holder, Met, PlaceForm, Places, Sandboxing, Settle, Settled,
+};
 use crate::backend::{DbError, Session};
 use crate::description::Description;
 use crate::error::{Error, Result};
@@ -29,7 +32,7 @@ const OLDEST: u32 = 140_000;
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What one query tells about the server and the user.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Facts {
     pub(crate) number: u32,
     pub(crate) superuser: bool,
@@ -65,6 +68,11 @@ impl Facts {
             connections: column(5).parse().ok(),
             user: column(6),
         })
+    }
+
+    pub(crate) fn told(&self) -> String {
+        // Strings, numbers and truth values: this can't fail.
+        serde_json::to_string(self).unwrap_or_default()
     }
 
     /// What makes a place serve only this server, and only this user: nobody but a superuser can
@@ -216,6 +224,10 @@ impl Places for Databases {
         &self.version
     }
 
+    fn facts(&self) -> String {
+        self.facts.told()
+    }
+
     fn connections(&self) -> Option<u32> {
         self.facts.connections
     }
@@ -282,19 +294,44 @@ impl Places for Databases {
     }
 
     async fn copy(&self, template: &Name, description: &Description, name: &Name) -> Result<()> {
-        // Copying files is faster, but on a durable server it waits for two checkpoints.
-        let strategy = match (self.facts.number >= 150_000, self.facts.durable) {
-            (false, _) => "",
-            (true, false) => " STRATEGY FILE_COPY",
-            (true, true) => " STRATEGY WAL_LOG",
-        };
-        let create = format!("CREATE DATABASE {name} TEMPLATE {template}{strategy}");
-        self.run("clone a database", &create).await?;
-        for sql in &description.after_clone {
-            self.run("copy a database's settings and grants", &sql.replace("@database@", &name.to_string()))
-                .await?;
+        for (operation, sql) in self.copying(template, description, name) {
+            self.run(operation, &sql).await?;
         }
         Ok(())
+    }
+
+    async fn clone_of(
+        &self,
+        template: &Name,
+        description: &Description,
+        name: &Name,
+    ) -> Result<Option<Box<dyn Hold>>> {
+        // All on one session: its locks, the copy, and later its end.
+        let mut lent = self.hub.session().await?;
+        lent.holds(true);
+        let (text, template_text) = (name.to_string(), template.to_string());
+        // What the session still holds of its last clone goes now. The last statement sees what a
+        // sweeper did for whom the one before it waited.
+        let sql = format!(
+            "SELECT pg_advisory_unlock_all()::text; SELECT {}::text; SELECT {}::text; \
+             SELECT 'there' FROM pg_database WHERE datname = {}",
+            lock_call("pg_try_advisory_lock", &text),
+            lock_call("pg_advisory_lock_shared", &template_text),
+            literal(&template_text)
+        );
+        let rows = lent.query("claim a name for a clone", &sql).await?;
+        let cells: Vec<_> = rows.iter().map(|row| row.first().and_then(Option::as_deref)).collect();
+        if !cells.contains(&Some("true")) || cells.last() != Some(&Some("there")) {
+            return Ok(None);
+        }
+        let mut clone = Clone { lent, name: text };
+        for (operation, sql) in self.copying(template, description, name) {
+            if let Err(error) = clone.lent.query(operation, &sql).await {
+                let _ = clone.drop_place(self, name).await;
+                return Err(error);
+            }
+        }
+        Ok(Some(Box::new(clone)))
     }
 
     async fn prepare(&self, name: &Name) -> Result<()> {
@@ -320,7 +357,13 @@ impl Places for Databases {
         self.run("describe a database", &sql).await
     }
 
-    async fn attach(&self, name: &Name) -> Result<Option<Box<dyn Attached>>> {
+    async fn attach(
+        &self,
+        name: &Name,
+        how: Settle,
+        patience: Duration,
+        _note: Option<&str>,
+    ) -> Result<Option<(Box<dyn Attached>, Settled)>> {
         let session = match self.hub.try_open(self.url(name)).await {
             Ok(session) => session,
             // Dropped, being dropped, or closed since the survey; or its holder, who lets nobody
@@ -331,7 +374,10 @@ impl Places for Databases {
             Err(error) => return Err(Error::connect(&name.to_string(), Engine::Postgres, error)),
         };
         let place = name.to_string();
-        attach(session, &place, &place, META, self.facts.superuser).await
+        let slot = Slot { place: place.clone(), meta: META.to_owned(), session };
+        let described = "SELECT shobj_description(oid, 'pg_database') FROM pg_database \
+            WHERE datname = current_database()";
+        slot.attach(&place, described, self.facts.superuser, how, patience).await
     }
 
     async fn destroy(&self, name: &Name) -> Result<bool> {
@@ -366,6 +412,26 @@ impl Places for Databases {
 }
 
 impl Databases {
+    /// The statements that copy a template, each with what it does.
+    fn copying(
+        &self,
+        template: &Name,
+        description: &Description,
+        name: &Name,
+    ) -> Vec<(&'static str, String)> {
+        // Copying files is faster, but on a durable server it waits for two checkpoints.
+        let strategy = match (self.facts.number >= 150_000, self.facts.durable) {
+            (false, _) => "",
+            (true, false) => " STRATEGY FILE_COPY",
+            (true, true) => " STRATEGY WAL_LOG",
+        };
+        let create = format!("CREATE DATABASE {name} TEMPLATE {template}{strategy}");
+        let after = description.after_clone.iter().map(|sql| sql.replace("@database@", &name.to_string()));
+        std::iter::once(("clone a database", create))
+            .chain(after.map(|sql| ("copy a database's settings and grants", sql)))
+            .collect()
+    }
+
     async fn destroy_alone(&self, name: &Name) -> Result<bool> {
         let state = format!(
             "SELECT (datconnlimit = -2)::int FROM pg_database WHERE datname = {}",
@@ -455,47 +521,133 @@ impl Hold for Locked {
     }
 }
 
-/// Leases a slot with a session that is open in it.
-pub(super) async fn attach(
-    mut session: Box<dyn Session>,
-    place: &str,
-    lock: &str,
-    meta: &str,
-    superuser: bool,
-) -> Result<Option<Box<dyn Attached>>> {
-    // One session keeps the role for good: changing it throws cached plans away.
-    let replica = if superuser { "SET session_replication_role = replica; " } else { "" };
-    let sql = format!(
-        "SET application_name = '{}'; SET synchronous_commit = off; SET row_security = off; \
-         SET lock_timeout = '20s'; {replica}SELECT {}::int",
-        crate::hub::application(),
-        lock_call("pg_try_advisory_lock", lock)
-    );
-    match session.query(&sql).await {
-        Ok(rows) if scalar(&rows) == Some("1") => {
-            Ok(Some(Box::new(Slot { place: place.to_owned(), meta: meta.to_owned(), session })))
+/// A clone that one test has: nobody else drops it while this session holds its name.
+struct Clone {
+    lent: Lent,
+    name: String,
+}
+
+impl fmt::Debug for Clone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Clone({})", self.name)
+    }
+}
+
+#[async_trait]
+impl Hold for Clone {
+    async fn is_alive(&mut self) -> bool {
+        self.lent.try_query("SELECT 1").await.is_ok()
+    }
+
+    async fn drop_place(&mut self, _places: &dyn Places, _name: &Name) -> Result<()> {
+        // Waiting there is one round trip. DROP DATABASE waits too, but in steps of 100 ms.
+        let end = format!(
+            "DO $$ BEGIN FOR polls IN 1..{} LOOP PERFORM pg_stat_clear_snapshot(); \
+             IF (SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = {}) = 0 THEN \
+               RETURN; END IF; PERFORM pg_sleep(0.001); END LOOP; \
+             RAISE EXCEPTION 'a connection to it does not end'; END $$",
+            PATIENCE.as_millis(),
+            literal(&self.name)
+        );
+        self.lent.query("end the connections of a clone", &end).await?;
+        // Somebody may connect again between the two.
+        let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        self.lent.query("drop a clone", &drop).await?;
+        // The lock on a name that is gone is in nobody's way: it goes with the session's next clone,
+        // without a round trip of its own.
+        self.lent.holds(false);
+        Ok(())
+    }
+
+    async fn release(mut self: Box<Self>) {
+        if self.lent.query("unlock a name", "SELECT pg_advisory_unlock_all()::text").await.is_ok() {
+            self.lent.holds(false);
         }
-        Ok(_) => {
-            session.close().await;
-            Ok(None)
-        }
-        // Somebody is dropping the database at this moment.
-        Err(error) if error.connect || error.is("57P01") => Ok(None),
-        Err(error) => Err(Error::database("lease a slot", place, error)),
     }
 }
 
 /// A leased slot.
-struct Slot {
-    place: String,
+pub(super) struct Slot {
+    pub(super) place: String,
     /// The schema of our own.
-    meta: String,
-    session: Box<dyn Session>,
+    pub(super) meta: String,
+    pub(super) session: Box<dyn Session>,
 }
 
 impl fmt::Debug for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Slot({})", self.place)
+    }
+}
+
+impl Slot {
+    /// Takes the lease and settles the slot, in one round trip. `described` is the query of what is
+    /// written on it.
+    pub(super) async fn attach(
+        mut self,
+        lock: &str,
+        described: &str,
+        superuser: bool,
+        how: Settle,
+        patience: Duration,
+    ) -> Result<Option<(Box<dyn Attached>, Settled)>> {
+        // One session keeps the role for good: changing it throws cached plans away. The lease comes
+        // in a statement of its own, so that those after it see what its last holder did.
+        let replica = if superuser { "SET session_replication_role = replica; " } else { "" };
+        let lease = if patience.is_zero() {
+            format!("{}::text", lock_call("pg_try_advisory_lock", lock))
+        } else {
+            format!("({}::text IS NOT NULL)::text", lock_call("pg_advisory_lock", lock))
+        };
+        let sql = format!(
+            "SET application_name = '{}'; SET synchronous_commit = off; SET row_security = off; \
+             SET lock_timeout = '{}ms'; SELECT set_config('dbtest.leased', {lease}, false); \
+             SET lock_timeout = '20s'; {replica}\
+             SELECT CASE WHEN current_setting('dbtest.leased') = 'true' \
+               AND (SELECT d::json -> 'identity' IS NOT NULL AND d::json -> 'kept' IS NULL FROM ({described}) AS t (d)) \
+               THEN {}.settle({}) ELSE 'not ours' END",
+            crate::hub::application(),
+            patience.as_millis(),
+            self.meta,
+            how.spared.unwrap_or(0),
+        );
+        let settled = match self.session.query(&sql).await {
+            Ok(rows) => match rows.last().and_then(|row| row.first()?.as_deref()) {
+                Some("not ours") => {
+                    self.session.close().await;
+                    return Ok(None);
+                }
+                Some("busy") => self.settle(how).await?,
+                answer => self.settled(answer).await?,
+            },
+            // Somebody is dropping the database at this moment, or did not give the lease back in time.
+            Err(error) if error.connect || error.is("57P01") || error.is("55P03") => return Ok(None),
+            // Whether the lease was had is not known; whoever drops the slot asks for it.
+            Err(error) => Settled::Rebuild(format!("it could not be put back: {}", error.message)),
+        };
+        Ok(Some((Box::new(self), settled)))
+    }
+
+    /// What an answer of the reset means, other than that somebody is still connected.
+    async fn settled(&mut self, answer: Option<&str>) -> Result<Settled> {
+        let mut lines = answer.unwrap_or("its reset gave no answer").split('\n');
+        match lines.next() {
+            Some("clean") => {
+                let lost: Vec<&str> = lines.collect();
+                self.give_room_back(&lost).await.map(|()| Settled::Clean)
+            }
+            reason => Ok(Settled::Rebuild(reason.unwrap_or_default().to_owned())),
+        }
+    }
+
+    /// Without this a slot would grow with every test, and its resets with it: our own servers have
+    /// no autovacuum, and any other comes too late.
+    async fn give_room_back(&mut self, tables: &[&str]) -> Result<()> {
+        if tables.is_empty() {
+            return Ok(());
+        }
+        let vacuum = format!("VACUUM {}", tables.join(", "));
+        self.session.execute(&vacuum).await.map_err(|error| Error::cleanup(&self.place, error))
     }
 }
 
@@ -507,10 +659,8 @@ impl Attached for Slot {
         loop {
             match self.session.query(&settle).await {
                 Ok(rows) => match scalar(&rows) {
-                    Some("clean") => return Ok(Settled::Clean),
                     Some("busy") => {}
-                    Some(reason) => return Ok(Settled::Rebuild(reason.to_owned())),
-                    None => return Ok(Settled::Rebuild("its reset gave no answer".to_owned())),
+                    answer => return self.settled(answer).await,
                 },
                 // The test dropped our schema along with its own.
                 Err(error) if ["3F000", "42883", "42P01"].iter().any(|code| error.is(code)) => {
@@ -566,13 +716,18 @@ pub(super) fn command(url: &Url, database: &str, search_path: Option<&str>) -> S
 pub(crate) async fn places(
     url: String,
     connect: Connect,
-    first: Option<Box<dyn Session>>,
+    met: Met,
     schemas: bool,
 ) -> Result<Arc<dyn Places>> {
+    let (first, facts) = met.split::<Facts>();
     let hub = Hub::new(Engine::Postgres, url, Arc::clone(&connect), first);
-    let facts = Facts::ask(&hub).await?;
+    let is_recalled = facts.is_some();
+    let facts = match facts {
+        Some(facts) => facts,
+        None => Facts::ask(&hub).await?,
+    };
     if schemas {
-        Ok(Arc::new(super::postgres_schema::Schemas::new(hub, facts, connect).await?))
+        Ok(Arc::new(Schemas::new(hub, facts, connect, is_recalled).await?))
     } else {
         Ok(Arc::new(Databases::new(hub, facts)?))
     }

@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::url::Url;
 use async_trait::async_trait;
 
-use super::postgres::{self, Facts, SLOT_SQL, slot_sql};
-use super::{Attached, Details, Engine, Found, Hold, Places, Sandboxing};
+use super::postgres::{self, Facts, SLOT_SQL, Slot, slot_sql};
+use super::{Attached, Details, Engine, Found, Hold, Places, Sandboxing, Settle, Settled};
 use crate::backend::DbError;
 use crate::description::Description;
 use crate::error::{Error, Result};
@@ -34,10 +35,15 @@ pub(crate) struct Schemas {
 
 impl Schemas {
     /// `hub` is on the URL's own database.
-    pub(crate) async fn new(hub: Arc<Hub>, facts: Facts, connect: Connect) -> Result<Self> {
+    pub(crate) async fn new(
+        hub: Arc<Hub>,
+        facts: Facts,
+        connect: Connect,
+        is_recalled: bool,
+    ) -> Result<Self> {
         let mut url = parsed(&hub)?;
         let mut home = hub;
-        if facts.may_create {
+        if facts.may_create && !is_recalled {
             let hold = postgres::hold(&home, HOME, true).await?;
             let exists = format!("SELECT FROM pg_database WHERE datname = '{HOME}'");
             if home.query("look for the schemas' database", &exists).await?.is_empty() {
@@ -47,8 +53,14 @@ impl Schemas {
             if let Some(hold) = hold {
                 hold.release().await;
             }
+        }
+        if facts.may_create {
             url.set_path(&format!("/{HOME}"));
             home = Hub::new(Engine::Postgres, url.to_string(), connect, None);
+        }
+        let version = facts.version();
+        if is_recalled {
+            return Ok(Self { hub: home, url, facts, version });
         }
         let hold = postgres::hold(&home, EXTENSIONS, true).await?;
         let create = format!("CREATE SCHEMA IF NOT EXISTS {EXTENSIONS}");
@@ -56,7 +68,6 @@ impl Schemas {
         if let Some(hold) = hold {
             hold.release().await;
         }
-        let version = facts.version();
         Ok(Self { hub: home, url, facts, version })
     }
 
@@ -94,6 +105,10 @@ impl Places for Schemas {
 
     fn version(&self) -> &str {
         &self.version
+    }
+
+    fn facts(&self) -> String {
+        self.facts.told()
     }
 
     fn connections(&self) -> Option<u32> {
@@ -218,10 +233,17 @@ impl Places for Schemas {
         self.run("describe a schema", &sql).await
     }
 
-    async fn attach(&self, name: &Name) -> Result<Option<Box<dyn Attached>>> {
+    async fn attach(
+        &self,
+        name: &Name,
+        how: Settle,
+        patience: Duration,
+        _note: Option<&str>,
+    ) -> Result<Option<(Box<dyn Attached>, Settled)>> {
         let session = self.hub.open_own().await?;
-        postgres::attach(session, &name.to_string(), &lease(name), &Self::meta(name), self.facts.superuser)
-            .await
+        let slot = Slot { place: name.to_string(), meta: Self::meta(name), session };
+        let described = format!("SELECT obj_description(to_regnamespace('{name}'), 'pg_namespace')");
+        slot.attach(&lease(name), &described, self.facts.superuser, how, patience).await
     }
 
     async fn destroy(&self, name: &Name) -> Result<bool> {

@@ -16,9 +16,11 @@ BEGIN
   RETURN NULL;
 END $f$;
 
--- Tables that hold rows, with the statements that put each back.
+-- Tables that hold rows, with the statements that put each back. quick empties one that grew, if
+-- nothing forbids it; size is what it takes at its baseline, together with its long values.
 CREATE TABLE @meta@.tab (
-  oid oid PRIMARY KEY, clear text NOT NULL, restore text, hard boolean NOT NULL, ord int NOT NULL DEFAULT 0);
+  oid oid PRIMARY KEY, clear text NOT NULL, restore text, quick text, toast oid NOT NULL, size bigint NOT NULL,
+  hard boolean NOT NULL, ord int NOT NULL DEFAULT 0);
 -- A write through relid may have changed target: partitions and inheritance children.
 CREATE TABLE @meta@.target (relid oid NOT NULL, target oid NOT NULL);
 CREATE INDEX ON @meta@.target (relid);
@@ -28,11 +30,13 @@ CREATE TABLE @meta@.seq (oid oid PRIMARY KEY, seen bigint, value bigint NOT NULL
 CREATE TABLE @meta@.lob (oid oid PRIMARY KEY);
 CREATE TABLE @meta@.state (settings text, digest text);
 
-CREATE FUNCTION @meta@.settings() RETURNS text LANGUAGE sql STABLE AS $f$
-  SELECT string_agg(s.setrole::text || s.setconfig::text, ',' ORDER BY s.setrole)
-  FROM pg_catalog.pg_db_role_setting s
-  WHERE s.setdatabase = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())
-$f$;
+-- Not in SQL, which would be planned anew in each reset.
+CREATE FUNCTION @meta@.settings() RETURNS text LANGUAGE plpgsql STABLE AS $f$
+BEGIN
+  RETURN (SELECT string_agg(s.setrole::text || s.setconfig::text, ',' ORDER BY s.setrole)
+    FROM pg_catalog.pg_db_role_setting s
+    WHERE s.setdatabase = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()));
+END $f$;
 
 -- The catalogue's rows by their last writer. Only used where there is no event trigger.
 CREATE FUNCTION @meta@.digest() RETURNS text LANGUAGE sql STABLE AS $f$
@@ -74,7 +78,7 @@ DECLARE
   level int := 0;
 BEGIN
   FOR t IN
-    SELECT c.oid, c.relkind, format('%I.%I', n.nspname, c.relname) AS name
+    SELECT c.oid, c.relkind, c.reltoastrelid AS toast, format('%I.%I', n.nspname, c.relname) AS name
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE @mine@ AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
   LOOP
@@ -90,11 +94,15 @@ BEGIN
       IF filled AND columns IS NOT NULL THEN
         EXECUTE format('CREATE TABLE @meta@.%I AS SELECT %s FROM ONLY %s', 'base_' || t.oid, columns, t.name);
       END IF;
-      INSERT INTO @meta@.tab (oid, clear, restore, hard) VALUES (
+      INSERT INTO @meta@.tab (oid, clear, restore, quick, toast, size, hard) VALUES (
         t.oid,
         format('DELETE FROM ONLY %s', t.name),
         CASE WHEN filled AND columns IS NOT NULL THEN
           format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM @meta@.%I', t.name, columns, columns, 'base_' || t.oid) END,
+        CASE WHEN NOT filled AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k
+            WHERE k.contype = 'f' AND k.confrelid = t.oid AND k.conrelid <> t.oid) THEN
+          format('TRUNCATE ONLY %s', t.name) END,
+        t.toast, pg_relation_size(t.oid) + coalesce(pg_relation_size(nullif(t.toast, 0)), 0),
         -- Triggers and rules of the user's own would fire during the reset.
         EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = t.oid AND NOT g.tgisinternal)
           OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = t.oid));
@@ -143,20 +151,43 @@ BEGIN
   END LOOP;
   INSERT INTO @meta@.lob SELECT oid FROM pg_catalog.pg_largeobject_metadata WHERE @lobs@;
 END $do$;
+-- Or each reset would read all of what it needs a few rows of.
+ANALYZE @meta@.tab, @meta@.target, @meta@.closure, @meta@.seq;
 
--- Ends every other connection, then puts everything back. One round trip. Returns 'busy' while
--- another connection is still there, 'clean' when all is at its baseline, else why it can't be.
--- The connection with the spared process is our own, has nothing open, and stays.
+-- Ends every other connection, then puts everything back. One round trip: it waits itself until they
+-- are gone. Returns 'busy' if one is still there after a while, 'clean' when all is at its baseline,
+-- else why it can't be. On lines behind 'clean' it names tables in which much room is lost to deleted
+-- rows: only a statement of its own gives that back. The connection with the spared process is our
+-- own, has nothing open, and stays.
 CREATE FUNCTION @meta@.settle(spared int) RETURNS text LANGUAGE plpgsql AS $f$
 DECLARE
+  -- Deleting a row costs a thousandth of what emptying a table at once does, and on a server that
+  -- waits for its disk much less. More is room that a test must have filled itself.
+  much CONSTANT bigint := CASE current_setting('fsync') WHEN 'on' THEN 2097152 ELSE 262144 END;
+  waste CONSTANT bigint := 131072;
+  here CONSTANT oid := (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database());
   marks oid[];
+  dirty oid[];
+  one oid;
   t record;
+  size bigint;
+  lost text := '';
+  polls int := 0;
   replica boolean := current_setting('session_replication_role') = 'replica';
 BEGIN
-  IF (SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_get_activity(NULL) a
-      WHERE a.pid NOT IN (pg_backend_pid(), spared) AND @others@) > 0 THEN
-    RETURN 'busy';
-  END IF;
+  -- The list of all connections with all that is known of each costs more, and is rarely needed.
+  WHILE EXISTS (SELECT FROM pg_stat_get_backend_idset() b WHERE pg_stat_get_backend_dbid(b) = here
+      AND pg_stat_get_backend_pid(b) NOT IN (pg_backend_pid(), spared)) LOOP
+    EXIT WHEN (SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_get_activity(NULL) a
+        WHERE a.pid NOT IN (pg_backend_pid(), spared) AND @others@) = 0;
+    IF polls = 500 THEN
+      RETURN 'busy';
+    END IF;
+    polls := polls + 1;
+    PERFORM pg_sleep(0.0002);
+    -- Who is connected is looked up once in a transaction.
+    PERFORM pg_stat_clear_snapshot();
+  END LOOP;
   SELECT array_agg(DISTINCT relid) INTO marks FROM @meta@.mark;
   IF marks IS NULL OR 0::oid <> ALL (marks) THEN
     RETURN 'the server was restarted after a crash';
@@ -174,36 +205,50 @@ BEGIN
   END LOOP;
   IF cardinality(marks) > 1 THEN
     IF replica THEN
-      FOR t IN SELECT b.clear, b.restore FROM @meta@.tab b
-               WHERE b.oid IN (SELECT g.target FROM @meta@.target g WHERE g.relid = ANY (marks)) LOOP
-        EXECUTE t.clear;
-        IF t.restore IS NOT NULL THEN
-          EXECUTE t.restore;
-        END IF;
-      END LOOP;
+      dirty := ARRAY(SELECT DISTINCT g.target FROM @meta@.target g WHERE g.relid = ANY (marks));
     ELSE
       -- Foreign keys and triggers can't be switched off without the right to: children first.
       IF EXISTS (SELECT FROM @meta@.tab b WHERE b.hard AND b.oid IN (
           SELECT c.affected FROM @meta@.closure c JOIN @meta@.target g ON g.target = c.tab WHERE g.relid = ANY (marks))) THEN
         RETURN 'this database user may not switch off the triggers of a table that the test wrote to';
       END IF;
-      FOR t IN SELECT b.clear FROM @meta@.tab b WHERE b.oid IN (
+      dirty := ARRAY(SELECT b.oid FROM @meta@.tab b WHERE b.oid IN (
           SELECT c.affected FROM @meta@.closure c JOIN @meta@.target g ON g.target = c.tab WHERE g.relid = ANY (marks))
-          ORDER BY b.ord LOOP
-        EXECUTE t.clear;
-      END LOOP;
-      FOR t IN SELECT b.restore FROM @meta@.tab b WHERE b.restore IS NOT NULL AND b.oid IN (
-          SELECT c.affected FROM @meta@.closure c JOIN @meta@.target g ON g.target = c.tab WHERE g.relid = ANY (marks))
+          ORDER BY b.ord);
+    END IF;
+    FOREACH one IN ARRAY dirty LOOP
+      SELECT b.clear, b.restore, b.quick, b.toast, b.size INTO t FROM @meta@.tab b WHERE b.oid = one;
+      size := pg_relation_size(one) - t.size;
+      IF t.toast <> 0 THEN
+        size := size + pg_relation_size(t.toast);
+      END IF;
+      IF replica AND size > much AND t.quick IS NOT NULL THEN
+        EXECUTE t.quick;
+        CONTINUE;
+      END IF;
+      EXECUTE t.clear;
+      IF replica AND t.restore IS NOT NULL THEN
+        EXECUTE t.restore;
+      END IF;
+      IF size > waste THEN
+        lost := lost || E'\n' || one::regclass;
+      END IF;
+    END LOOP;
+    IF NOT replica THEN
+      FOR t IN SELECT b.restore FROM @meta@.tab b WHERE b.restore IS NOT NULL AND b.oid = ANY (dirty)
           ORDER BY b.ord DESC LOOP
         EXECUTE t.restore;
       END LOOP;
     END IF;
     DELETE FROM @meta@.mark WHERE relid <> 0;
+    IF pg_relation_size('@meta@.mark') > waste / 2 THEN
+      lost := lost || E'\n@meta@.mark';
+    END IF;
   END IF;
   -- Sequences move without a mark, also in what was rolled back.
   PERFORM setval(s.oid::regclass, s.value, s.called) FROM @meta@.seq s
     WHERE pg_sequence_last_value(s.oid::regclass) IS DISTINCT FROM s.seen;
   PERFORM lo_unlink(l.oid) FROM pg_catalog.pg_largeobject_metadata l
     WHERE @lobs@ AND NOT EXISTS (SELECT FROM @meta@.lob b WHERE b.oid = l.oid);
-  RETURN 'clean';
+  RETURN 'clean' || lost;
 END $f$;

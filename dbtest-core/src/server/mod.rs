@@ -5,6 +5,7 @@ mod container;
 mod doctor;
 mod idle;
 mod installed;
+mod pooler;
 mod registry;
 
 use std::collections::HashMap;
@@ -13,18 +14,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
 pub use self::container::Container;
 pub use self::doctor::{Diagnosis, Finding, Health};
-pub(crate) use self::registry::Entry;
 use self::registry::State;
+pub(crate) use self::registry::{Entry, hash, private};
 use crate::backend::{BoxFuture, DbError, Session};
 use crate::config::{ServerChoice, config, image_for, url_for};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::name::Name;
-use crate::{guard, runtime};
+use crate::report::{Phase, timed};
+use crate::{guard, run, runtime};
 
 /// Where a test's databases live: how to find or start a server.
 ///
@@ -129,6 +132,8 @@ pub(crate) struct Running {
     pub(crate) started: bool,
     /// Where its state is written, where it was found by that.
     pub(crate) entry: Option<Entry>,
+    /// Another process of this run found it, and this one has not asked it anything yet.
+    pub(crate) recalled: bool,
     /// The session that proved that the server answers, until somebody takes it.
     session: Mutex<Option<Box<dyn Session>>>,
 }
@@ -141,7 +146,7 @@ impl Running {
         started: bool,
         session: Option<Box<dyn Session>>,
     ) -> Self {
-        Self { engine, url, origin, started, entry: None, session: Mutex::new(session) }
+        Self { engine, url, origin, started, entry: None, recalled: false, session: Mutex::new(session) }
     }
 
     /// A maintenance session on [`url`](Self::url): the one that found the server, once, so that a
@@ -180,28 +185,87 @@ const START: Duration = Duration::from_secs(90);
 
 type Found = Arc<OnceCell<Result<Arc<Running>>>>;
 
+static FOUND: LazyLock<Mutex<HashMap<(Engine, Server), Found>>> = LazyLock::new(Mutex::default);
+
 /// Finds or starts the server, once per process: all tests of a process share the outcome,
 /// also a bad one, so that none waits again for what another waited for in vain.
 ///
 /// # Errors
 /// Says which servers were tried, why each could not be had, and the next step.
 pub(crate) async fn find(server: &Server, engine: Engine, connect: &Connect) -> Result<Arc<Running>> {
-    static FOUND: LazyLock<Mutex<HashMap<(Engine, Server), Found>>> = LazyLock::new(Mutex::default);
     let found = {
         let mut all = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(all.entry((engine, server.clone())).or_default())
     };
     let look = || {
         let (server, connect) = (server.clone(), Arc::clone(connect));
-        runtime::run(Box::pin(async move { look(&server, engine, &connect).await.map(Arc::new) }))
+        runtime::run(Box::pin(async move {
+            timed(Phase::Server, recall_or_look(&server, engine, &connect)).await.map(Arc::new)
+        }))
     };
     found.get_or_init(look).await.clone()
 }
 
-async fn look(server: &Server, engine: Engine, connect: &Connect) -> Result<Running> {
+/// Forgets a server that another process of this run had found, so that [`find`] looks for it.
+/// `false` if this process found it itself, and knows better than to look again.
+pub(crate) fn forget_recalled(server: &Server, engine: Engine) -> Result<bool> {
+    let mut all = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = (engine, server.clone());
+    let found = all.get(&key).and_then(|cell| cell.get().cloned());
+    if !found.is_some_and(|found| found.is_ok_and(|running| running.recalled)) {
+        return Ok(false);
+    }
+    all.remove(&key);
+    run::forget(config()?, &note(server, engine)?);
+    Ok(true)
+}
+
+/// A server as one process of a run tells it to the others.
+#[derive(Serialize, Deserialize)]
+struct Seen {
+    url: String,
+    origin: String,
+    started: bool,
+}
+
+/// The note of the server that this setting means, with all that has a say in it.
+fn note(server: &Server, engine: Engine) -> Result<String> {
+    let config = config()?;
+    let own = match &server.0 {
+        Kind::Url(url) => url.clone(),
+        _ => String::new(),
+    };
+    let parts = [
+        engine.word().to_owned(),
+        format!("{server:?}"),
+        own,
+        format!("{:?} {:?} {:?}", config.server, config.idle, config.allow_hosts),
+        format!("{:?}", url_for(engine)?),
+        image_for(engine)?,
+    ];
+    Ok(format!("server-{}", registry::hash(&parts.each_ref().map(String::as_str))))
+}
+
+/// Whether a server that another process of this run found is still there, its first user finds
+/// out: asking it here would cost every test a connection.
+async fn recall_or_look(server: &Server, engine: Engine, connect: &Connect) -> Result<Running> {
     if engine == Engine::Sqlite {
         return sqlite(server);
     }
+    let (config, note) = (config()?, note(server, engine)?);
+    let seen = run::read(config, &note).and_then(|text| serde_json::from_str(&text).ok());
+    if let Some(Seen { url, origin, started }) = seen {
+        return Ok(Running { recalled: true, ..Running::new(engine, url, origin, started, None) });
+    }
+    let running = look(server, engine, connect).await?;
+    let Running { url, origin, started, .. } = &running;
+    let seen = Seen { url: url.clone(), origin: origin.clone(), started: *started };
+    // Strings and a truth value: this can't fail.
+    run::write(config, &note, &serde_json::to_string(&seen).unwrap_or_default());
+    Ok(running)
+}
+
+async fn look(server: &Server, engine: Engine, connect: &Connect) -> Result<Running> {
     match &server.0 {
         Kind::Auto => auto(engine, connect).await,
         Kind::Url(url) => at_url("the fixture's URL", url, engine, connect).await,
@@ -327,6 +391,9 @@ async fn at_url(source: &str, url: &str, engine: Engine, connect: &Connect) -> R
         .map_err(|error| Error::connect(&format!("{}, {source}", crate::url::shown(&url)), engine, error))?;
     let mut running = Running::new(engine, url, source.to_owned(), false, None);
     guard::signs(engine, &mut *session, &running).await?;
+    if engine == Engine::Postgres {
+        pooler::refuse(connect, &mut *session, &running).await?;
+    }
     running.session = Mutex::new(Some(session));
     Ok(running)
 }
@@ -451,56 +518,85 @@ fn is_full(error: &DbError) -> bool {
     error.is("53300") || error.is("1040")
 }
 
-/// Asks the server whether it really runs without durability; a setting that an image or a
-/// version ignores would cost every test, silently.
-async fn prove_fast(engine: Engine, session: &mut dyn Session, origin: &str) -> Result<()> {
-    let (query, setting, expected) = match engine {
-        Engine::MySql => {
-            let query = "SELECT @@global.innodb_flush_log_at_trx_commit";
-            (query, "innodb_flush_log_at_trx_commit", "0")
-        }
-        _ => ("SHOW fsync", "fsync", "off"),
-    };
-    let rows = session.query(query).await.map_err(|error| Error::database("read settings", origin, error))?;
-    let value = rows.first().and_then(|row| row.first()).and_then(Option::as_deref).unwrap_or("nothing");
-    if value == expected {
-        return Ok(());
-    }
-    Err(Error::unavailable(
-        format!("{origin} was started with {setting}={expected} but says {value}"),
-        "use an image whose entrypoint passes its arguments on, or turn durable() on",
-    ))
+/// A setting of a server's command line, and what the server says of it then.
+struct Setting {
+    argument: &'static str,
+    variable: &'static str,
+    /// How versions word it. Empty where a version may not know the setting.
+    values: &'static [&'static str],
 }
 
-/// Settings that make a server fast and forgetful, as its command line takes them. `loose`
-/// skips what a version does not have.
+const fn setting(argument: &'static str, variable: &'static str, values: &'static [&'static str]) -> Setting {
+    Setting { argument, variable, values }
+}
+
+/// Settings that make a server fast and forgetful. `loose` skips what a version does not have.
+const fn fast(engine: Engine) -> &'static [Setting] {
+    match engine {
+        Engine::MySql => MYSQL_FAST,
+        _ => POSTGRES_FAST,
+    }
+}
+
+const MYSQL_FAST: &[Setting] = &[
+    setting("--skip-log-bin", "log_bin", &["0", "OFF"]),
+    setting("--sync-binlog=0", "sync_binlog", &["0"]),
+    setting("--innodb-flush-log-at-trx-commit=0", "innodb_flush_log_at_trx_commit", &["0"]),
+    setting("--innodb-doublewrite=OFF", "innodb_doublewrite", &["0", "OFF"]),
+    setting("--loose-innodb-redo-log-capacity=33554432", "innodb_redo_log_capacity", &[]),
+];
+
+const POSTGRES_FAST: &[Setting] = &[
+    setting("fsync=off", "fsync", &["off"]),
+    setting("synchronous_commit=off", "synchronous_commit", &["off"]),
+    setting("full_page_writes=off", "full_page_writes", &["off"]),
+    setting("wal_level=minimal", "wal_level", &["minimal"]),
+    setting("max_wal_senders=0", "max_wal_senders", &["0"]),
+    setting("autovacuum=off", "autovacuum", &["off"]),
+    // A gigabyte of log, the default, has no use in memory.
+    setting("max_wal_size=256MB", "max_wal_size", &["256MB"]),
+];
+
+/// Asks the server whether it really runs with these settings; one that an image or a version
+/// ignores would cost every test, silently.
+async fn prove_fast(engine: Engine, session: &mut dyn Session, origin: &str) -> Result<()> {
+    let asked = || fast(engine).iter().filter(|setting| !setting.values.is_empty());
+    let columns: Vec<_> = asked()
+        .map(|setting| match engine {
+            Engine::MySql => format!("@@global.{}", setting.variable),
+            _ => format!("current_setting('{}')", setting.variable),
+        })
+        .collect();
+    let query = format!("SELECT {}", columns.join(", "));
+    let rows =
+        session.query(&query).await.map_err(|error| Error::database("read settings", origin, error))?;
+    for (at, setting) in asked().enumerate() {
+        let value = rows.first().and_then(|row| row.get(at)?.as_deref()).unwrap_or("nothing");
+        if !setting.values.contains(&value) {
+            return Err(Error::unavailable(
+                format!(
+                    "{origin} was started with {} but says {}={value}",
+                    setting.argument, setting.variable
+                ),
+                "use an image whose entrypoint passes its arguments on, or turn durable() on",
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn fast_args(engine: Engine) -> Vec<String> {
-    let settings: &[&str] = match engine {
-        Engine::MySql => &[
-            "--skip-log-bin",
-            "--sync-binlog=0",
-            "--innodb-flush-log-at-trx-commit=0",
-            "--innodb-doublewrite=OFF",
-            "--loose-innodb-redo-log-capacity=33554432",
-        ],
-        _ => &[
-            "fsync=off",
-            "synchronous_commit=off",
-            "full_page_writes=off",
-            "wal_level=minimal",
-            "max_wal_senders=0",
-            "autovacuum=off",
-            // A gigabyte of log, the default, has no use in memory.
-            "max_wal_size=256MB",
-        ],
-    };
-    arguments(engine, settings)
+    let settings: Vec<_> = fast(engine).iter().map(|setting| setting.argument).collect();
+    arguments(engine, &settings)
 }
 
 /// Room for every test thread of every process.
 fn room_args(engine: Engine) -> Vec<String> {
     match engine {
-        Engine::MySql => arguments(engine, &["--max-connections=1000", "--loose-mysqlx=OFF"]),
+        Engine::MySql => {
+            // MariaDB counts the writes to each table only when it is told to.
+            arguments(engine, &["--max-connections=1000", "--loose-mysqlx=OFF", "--loose-userstat=ON"])
+        }
         _ => arguments(engine, &["max_connections=500"]),
     }
 }

@@ -7,6 +7,7 @@ mod truncate;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 
@@ -132,6 +133,13 @@ pub struct Outcome {
     pub finished: Finished,
 }
 
+impl Outcome {
+    /// Nobody opened the place.
+    pub(crate) fn untouched() -> Self {
+        Self { passed: true, keep: false, committed: false, finished: Finished::default() }
+    }
+}
+
 /// What a strategy works with: one test's view of its server and its setup.
 #[derive(Clone, Debug)]
 pub struct Context {
@@ -141,6 +149,8 @@ pub struct Context {
     pub(crate) wanted: Wanted,
     /// Where the server came from: `DATABASE_URL`, `container postgres:18`.
     pub(crate) origin: String,
+    /// When the test asked for its database.
+    pub(crate) begun: Instant,
 }
 
 impl Context {
@@ -214,6 +224,9 @@ pub enum Strategy {
     Template,
     /// [`SchemaPerWorker`]: `"schema"`.
     Schema,
+    /// What the database user may have: [`Truncate`], or on Postgres [`SchemaPerWorker`] for one who
+    /// may create no database: `"auto"`.
+    Auto,
     /// One of another crate.
     Custom(Arc<dyn IsolationStrategy>),
 }
@@ -227,7 +240,7 @@ impl Strategy {
     pub(crate) fn get(&self) -> Arc<dyn IsolationStrategy> {
         match self {
             Self::Rollback => Arc::new(TransactionRollback),
-            Self::Truncate => Arc::new(Truncate),
+            Self::Truncate | Self::Auto => Arc::new(Truncate),
             Self::Template => Arc::new(TemplateClone),
             Self::Schema => Arc::new(SchemaPerWorker),
             Self::Custom(strategy) => Arc::clone(strategy),
@@ -240,7 +253,10 @@ impl Strategy {
             "truncate" => Ok(Self::Truncate),
             "template" => Ok(Self::Template),
             "schema" => Ok(Self::Schema),
-            other => Err(Error::setting("DBTEST_STRATEGY", other, "rollback, truncate, template or schema")),
+            "auto" => Ok(Self::Auto),
+            other => {
+                Err(Error::setting("DBTEST_STRATEGY", other, "rollback, truncate, template, schema or auto"))
+            }
         }
     }
 
@@ -250,14 +266,13 @@ impl Strategy {
         environment: Option<&str>,
         said: Option<&Self>,
         required: Option<&Self>,
-    ) -> Result<(Arc<dyn IsolationStrategy>, bool)> {
+    ) -> Result<(Self, bool)> {
         let environment = environment.map(Self::from_word).transpose()?;
         if let Some(required) = required {
-            let required = required.get();
-            let overruled = environment.is_some_and(|word| word.get().name() != required.name());
-            return Ok((required, overruled));
+            let overruled = environment.is_some_and(|word| word.get().name() != required.get().name());
+            return Ok((required.clone(), overruled));
         }
-        Ok((environment.as_ref().or(said).unwrap_or(&Self::Truncate).get(), false))
+        Ok((environment.or_else(|| said.cloned()).unwrap_or(Self::Truncate), false))
     }
 }
 
@@ -272,7 +287,7 @@ mod tests {
     ) -> (String, bool) {
         let (strategy, overruled) =
             Strategy::choose(environment, said.as_ref(), required.as_ref()).expect("a strategy");
-        (strategy.name().to_owned(), overruled)
+        (strategy.get().name().to_owned(), overruled)
     }
 
     #[test]
@@ -285,8 +300,8 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_word_is_refused_with_the_four() {
+    fn an_unknown_word_is_refused_with_those_that_there_are() {
         let error = Strategy::choose(Some("rolback"), None, None).expect_err("refused");
-        assert!(error.to_string().contains("rollback, truncate, template or schema"), "{error}");
+        assert!(error.to_string().contains("rollback, truncate, template, schema or auto"), "{error}");
     }
 }

@@ -198,7 +198,9 @@ mod postgres {
 
     #[tokio::test]
     async fn a_user_who_may_not_create_databases() {
-        let db = empty().await;
+        let db =
+            Fixture::<SqlxPostgres>::new().empty().strategy(Strategy::Auto).open().await.expect("a database");
+        assert_eq!(db.strategy(), "truncate", "who may create databases has one");
         let role = format!("dbtest_poor_{}", std::process::id());
         let create = format!("CREATE ROLE {role} LOGIN PASSWORD '{SECRET}'");
         sqlx::query(sqlx::AssertSqlSafe(create)).execute(db.handle()).await.expect("a role");
@@ -215,10 +217,10 @@ mod postgres {
         }
         let own = Fixture::<SqlxPostgres>::new()
             .sql("schema.sql", "CREATE TABLE a (x INT); INSERT INTO a VALUES (1)")
-            .server(Server::url(as_user(&db.database_url(), &role, &name)))
-            .strategy(Strategy::Schema);
-        for _ in 0..2 {
-            let poor = own.clone().open().await.expect("a schema");
+            .server(Server::url(as_user(&db.database_url(), &role, &name)));
+        for strategy in [Strategy::Schema, Strategy::Auto] {
+            let poor = own.clone().strategy(strategy).open().await.expect("a schema");
+            assert_eq!(poor.strategy(), "schema");
             let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM a")
                 .fetch_one(poor.handle())
                 .await

@@ -11,6 +11,9 @@ mod growth;
 mod manners;
 mod parametrised;
 #[cfg(feature = "postgres")]
+mod pooler;
+mod round_trips;
+#[cfg(feature = "postgres")]
 mod sandbox;
 mod schemas;
 #[cfg(feature = "conformance")]

@@ -191,7 +191,7 @@ macro_rules! engine {
                 }
                 let output = run(&name("says_its_strategy"), "fail", &[("DBTEST_STRATEGY", "magic")]);
                 assert!(
-                    text(&output).contains("rollback, truncate, template or schema"),
+                    text(&output).contains("rollback, truncate, template, schema or auto"),
                     "{}",
                     text(&output)
                 );
