@@ -65,7 +65,7 @@ macro_rules! suite {
                 use super::*;
 
                 fn fixture() -> Fixture<$backend> {
-                    Fixture::new().migrations(&**MIGRATOR)
+                    Fixture::new().migrations(&*MIGRATOR)
                 }
 
                 $many! {

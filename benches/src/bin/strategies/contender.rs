@@ -137,6 +137,8 @@ impl Kind {
     pub fn opens_a_handle(self) -> bool {
         match self {
             Self::Floor | Self::TruncateAll | Self::DeleteAll | Self::DbPool => false,
+            // One connection and no pool; closing it is how its transaction ends.
+            Self::DieselTransaction => false,
             Self::DjangoTestCase | Self::DjangoTransactionTestCase | Self::PgTransactionalTests => false,
             _ => true,
         }

@@ -68,17 +68,19 @@ fn targets(report: &Report) -> String {
             }
         }
         let opening = |line: &Line| line.lease.median + line.connect.median;
-        let clone = match engine {
-            Engine::Postgres => Some((Kind::RawClone, 1.2, "raw CREATE DATABASE and connect")),
-            Engine::Sqlite => Some((Kind::Handle, 1.3, "opening an existing file")),
-            _ => None,
+        let clones: &[_] = match engine {
+            Engine::Postgres => &[
+                (Kind::RawClone, 1.2, "raw CREATE DATABASE and connect"),
+                (Kind::Handle, 2.0, "opening a handle"),
+            ],
+            Engine::Sqlite => &[(Kind::Handle, 1.3, "opening an existing file")],
+            _ => &[],
         };
-        if let Some((raw, wanted, word)) = clone
-            && let Some((raw, line)) = find(at, raw).zip(find(at, Kind::Template))
-        {
+        for (raw, wanted, word) in clones {
+            let Some((raw, line)) = find(at, *raw).zip(find(at, Kind::Template)) else { continue };
             let how = format!("{} to {}", shown(opening(line)), shown(opening(raw)));
             let figure = format!("{name}: dbtest template, until it is open, to {word}");
-            target(&mut text, &figure, wanted, true, opening(line) / opening(raw), &how);
+            target(&mut text, &figure, *wanted, true, opening(line) / opening(raw), &how);
         }
         for (runner, peer, wanted) in [
             ("cargo test", "sqlx::test 0.9", if engine == Engine::Sqlite { 10.0 } else { 20.0 }),
