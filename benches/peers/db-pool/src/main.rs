@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use db_pool::r#async::{DatabasePoolBuilderTrait, SqlxMySQLBackend, SqlxPostgresBackend};
+use sqlx::Executor;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::Executor;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
