@@ -9,8 +9,8 @@
 
 use std::time::Instant;
 
-use dbtest_diesel::asynchronous::DieselAsyncPostgres;
 use dbtest_diesel::DieselPostgres;
+use dbtest_diesel::asynchronous::DieselAsyncPostgres;
 use dbtest_seaorm::SeaOrmPostgres;
 use dbtest_sqlx::{Backend, Fixture, SqlxPostgres, Strategy, TestDb};
 use diesel::RunQueryDsl;

@@ -1,0 +1,3 @@
+//! What the benchmarks have in common: the schema, and what a test does in it.
+
+pub mod schema;

@@ -1,0 +1,1 @@
+//! Its tests are what there is: see `tests/suite.rs`.
