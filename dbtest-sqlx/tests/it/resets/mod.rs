@@ -38,9 +38,12 @@ macro_rules! engine {
             }
 
             /// One schema, and tests that write into it one after the other.
-            async fn writes_leave_nothing(seed: u64, strategy: Strategy) {
+            async fn writes_leave_nothing(seed: u64) {
                 let mut rng = Rng::new(seed);
                 let schema = Schema::random($backend::ENGINE, &mut rng);
+                // One schema can't keep two apart.
+                let one = seed % 4 == 3 && !schema.sql.contains("CREATE SCHEMA");
+                let strategy = if one { Strategy::Schema } else { Strategy::Truncate };
                 let fixture = || {
                     Fixture::<$backend>::new()
                         .label("resets")
@@ -87,8 +90,7 @@ macro_rules! engine {
                 });
                 let mut seed = first;
                 while seed == first || Instant::now() < end {
-                    let strategy = if seed % 4 == 3 { Strategy::Schema } else { Strategy::Truncate };
-                    writes_leave_nothing(seed, strategy).await;
+                    writes_leave_nothing(seed).await;
                     seed += 1;
                 }
                 println!("{} schemas, from DBTEST_RESETS_SEED={first}", seed - first);

@@ -239,9 +239,8 @@ impl Schema {
                 if rng.chance(70) {
                     let (name, to) = (&self.tables[number].name, &self.tables[to].name);
                     // MySQL does not read from the table that it changes, unless through another one.
-                    let first = format!("SELECT least FROM (SELECT MIN(id) AS least FROM {to}) x");
-                    let first =
-                        if self.engine == Engine::Sqlite { first.replace("least", "m") } else { first };
+                    let only = if self.engine == Engine::Postgres { "ONLY " } else { "" };
+                    let first = format!("SELECT m FROM (SELECT MIN(id) AS m FROM {only}{to}) x");
                     let _ = writeln!(self.sql, "UPDATE {name} SET r{at} = ({first});");
                 }
             }
