@@ -245,6 +245,15 @@ impl Claim {
     }
 }
 
+/// What came of leasing a slot.
+enum Taken {
+    Clean(Box<dyn Attached>),
+    /// It could not be put back, for this reason, and is dropped.
+    Spoiled(String),
+    /// Somebody else has it, or it is no more.
+    BySomebody,
+}
+
 impl Ground {
     /// Leases a slot: one that is idle in this process, else one that is free on the server,
     /// else a new one.
@@ -277,7 +286,7 @@ impl Ground {
         }
         let share = self.share(wanted, test).await?;
         if let Some((name, note)) = self.noted_slot()
-            && let Some(attached) = self.attach_clean(&name, settle, LEAVING, Some(&note)).await?
+            && let Taken::Clean(attached) = self.attach_clean(&name, settle, LEAVING, Some(&note)).await?
         {
             return Ok(self.claim(name, Held::Slot(attached), wanted, share));
         }
@@ -300,18 +309,24 @@ impl Ground {
         let hint = self.config.slot_hint;
         numbers.sort_by_key(|(number, _)| (*number != hint, *number));
         for (_, name) in numbers {
-            if let Some(attached) = self.attach_clean(&name, settle, Duration::ZERO, None).await? {
+            if let Taken::Clean(attached) = self.attach_clean(&name, settle, Duration::ZERO, None).await? {
                 self.note_slot(&name, None);
                 return Ok(self.claim(name, Held::Slot(attached), wanted, share));
             }
         }
         let number = (hint..).find(|number| !taken.contains(number)).unwrap_or(hint);
         // Whoever makes a slot may lose it to another process before it can lease it.
+        let mut spoiled = 0;
         for _ in 0..100 {
             let name = self.make_slot(number, test).await?;
-            if let Some(attached) = self.attach_clean(&name, settle, Duration::ZERO, None).await? {
-                self.note_slot(&name, None);
-                return Ok(self.claim(name, Held::Slot(attached), wanted, share));
+            match self.attach_clean(&name, settle, Duration::ZERO, None).await? {
+                Taken::Clean(attached) => {
+                    self.note_slot(&name, None);
+                    return Ok(self.claim(name, Held::Slot(attached), wanted, share));
+                }
+                Taken::Spoiled(why) if spoiled == 3 => return Err(Error::cleanup(&name.to_string(), why)),
+                Taken::Spoiled(_) => spoiled += 1,
+                Taken::BySomebody => {}
             }
         }
         Err(Error::cleanup(&self.places.shown(), "other processes take every slot that is made"))
@@ -325,16 +340,16 @@ impl Ground {
         how: Settle,
         patience: Duration,
         note: Option<&str>,
-    ) -> Result<Option<Box<dyn Attached>>> {
+    ) -> Result<Taken> {
         match timed(Phase::Lease, self.places.attach(name, how, patience, note)).await? {
-            Some((attached, Settled::Clean)) => Ok(Some(attached)),
+            Some((attached, Settled::Clean)) => Ok(Taken::Clean(attached)),
             Some((attached, Settled::Rebuild(why))) => {
                 healed(&why);
                 attached.detach().await;
                 self.places.destroy(name).await?;
-                Ok(None)
+                Ok(Taken::Spoiled(why))
             }
-            None => Ok(None),
+            None => Ok(Taken::BySomebody),
         }
     }
 

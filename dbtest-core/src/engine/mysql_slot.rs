@@ -119,18 +119,17 @@ impl fmt::Debug for Slot {
 impl Slot {
     /// Finds out what there is to look at.
     async fn find_signs(&mut self) -> Result<Signs, DbError> {
-        let status = self.status();
         let sql = format!(
-            "SELECT VARIABLE_NAME FROM {status} WHERE VARIABLE_NAME LIKE 'Com\\_%'; \
+            "SHOW GLOBAL STATUS LIKE 'Com\\_%'; \
              SELECT 'cascades', text FROM {META}.script WHERE name = {} AND ord = {CASCADES}",
             literal(&self.template.to_string())
         );
         let rows = self.session.query(&sql).await?;
         let (mut statements, mut cascades) = (Vec::new(), Vec::new());
         for row in &rows {
-            match (row.first().cloned().flatten(), row.get(1).cloned().flatten()) {
-                (Some(_), Some(pairs)) => cascades = serde_json::from_str(&pairs).unwrap_or_default(),
-                (Some(variable), None) if is_sign(&variable) => statements.push(literal(&variable)),
+            match (row.first().and_then(Option::as_deref), row.get(1).and_then(Option::as_deref)) {
+                (Some("cascades"), Some(pairs)) => cascades = serde_json::from_str(pairs).unwrap_or_default(),
+                (Some(variable), _) if is_sign(variable) => statements.push(literal(variable)),
                 _ => {}
             }
         }
@@ -144,7 +143,11 @@ impl Slot {
         status(self.mariadb)
     }
 
+    /// MySQL's tables of status variables leave those out that count statements.
     fn statements_sql(&self, signs: &Signs) -> String {
+        if !self.mariadb {
+            return format!("SHOW GLOBAL STATUS WHERE Variable_name IN ({}, {LOST})", signs.statements);
+        }
         format!(
             "SELECT 'statements', CAST(SUM(CAST(VARIABLE_VALUE AS UNSIGNED)) AS CHAR), \
                SUM(IF(VARIABLE_NAME IN ({LOST}), VARIABLE_VALUE, 0)) FROM {} \
@@ -188,7 +191,7 @@ impl Slot {
             self.signs = Some(self.find_signs().await?);
         }
         let mut sql = others_sql(self.mariadb, &self.name);
-        if let Some(signs) = self.signs.as_ref().filter(|_| look) {
+        if let Some(signs) = self.signs.as_ref().filter(|signs| look && !signs.statements.is_empty()) {
             sql.push_str("; ");
             sql.push_str(&self.statements_sql(signs));
             if signs.counts {
@@ -382,6 +385,14 @@ fn seen_in(rows: &Rows) -> Seen {
                 seen.statements = cell(1);
                 lost = cell(2).is_some_and(|lost| lost != "0");
             }
+            Some(variable) if is_sign(variable) => {
+                let so_far = seen.statements.as_deref().and_then(|sum| sum.parse().ok()).unwrap_or(0_u64);
+                let more = cell(1).and_then(|count| count.parse().ok()).unwrap_or(0_u64);
+                seen.statements = Some((so_far + more).to_string());
+            }
+            Some(variable) if LOST.contains(&literal(variable)) => {
+                lost |= cell(1).is_some_and(|lost| lost != "0")
+            }
             Some("count") => {
                 if let (Some(table), Some(count)) = (cell(1), cell(2).and_then(|count| count.parse().ok())) {
                     counts.insert(table, count);
@@ -482,6 +493,14 @@ mod tests {
         };
         assert_eq!(seen_in(&rows("1")), seen("5", &[("book", 2)]));
         assert_eq!(seen_in(&rows("0")).counts, None);
+        let shown =
+            vec![row(&["Com_create_table", "4"]), row(&["Com_drop_db", "1"]), row(&["count", "book", "2"])];
+        let lost_none = row(&["Performance_schema_table_handles_lost", "0"]);
+        let behind = [lost_none, row(&["counted", "1"])];
+        assert_eq!(seen_in(&shown.iter().cloned().chain(behind).collect()), seen("5", &[("book", 2)]));
+        let lost_some = row(&["Performance_schema_table_handles_lost", "1"]);
+        let behind = [lost_some, row(&["counted", "1"])];
+        assert_eq!(seen_in(&shown.into_iter().chain(behind).collect()).counts, None);
         let mut lost = rows("1");
         lost[0][2] = Some("1".to_owned());
         assert_eq!(seen_in(&lost).counts, None);
