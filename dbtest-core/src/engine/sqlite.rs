@@ -302,7 +302,7 @@ impl Places for Files {
             let _ = std::fs::remove_file(&path);
             return Ok(None);
         }
-        if !self.description(name).is_some_and(|description| description.kept.is_none()) {
+        if self.description(name).is_none_or(|description| description.kept.is_some()) {
             return Ok(None);
         }
         let template = self.path(&Name::template(name.fingerprint()), "db");
