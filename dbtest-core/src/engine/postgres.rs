@@ -685,6 +685,10 @@ impl Attached for Slot {
                 Err(error) if ["3F000", "42883", "42P01"].iter().any(|code| error.is(code)) => {
                     return Ok(Settled::Rebuild("the test dropped what dbtest keeps there".to_owned()));
                 }
+                // Its owner is under a table's own row security where that is forced.
+                Err(error) if error.is("42501") => {
+                    return Ok(Settled::Rebuild(format!("it could not be put back: {}", error.message)));
+                }
                 Err(error) => return Err(Error::cleanup(&self.place, error)),
             }
             if Instant::now() > deadline {

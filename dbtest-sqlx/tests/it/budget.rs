@@ -81,9 +81,10 @@ macro_rules! engine {
                 for (passed, said) in &ended {
                     assert!(passed, "{said}");
                 }
-                let owned = sqlx::AssertSqlSafe(format!("{}{}", $owned, std::process::id()));
-                let owned: Vec<String> =
-                    sqlx::query_scalar(owned).fetch_all(db.handle()).await.expect("databases");
+                let owned: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe($owned(&user)))
+                    .fetch_all(db.handle())
+                    .await
+                    .expect("databases");
                 for name in owned {
                     let drop = sqlx::AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"));
                     sqlx::raw_sql(drop).execute(db.handle()).await.expect("dropped");
@@ -97,25 +98,26 @@ macro_rules! engine {
 }
 
 #[cfg(feature = "postgres")]
-fn make_postgres(user: &str) -> Vec<String> {
+pub(crate) fn make_postgres(user: &str) -> Vec<String> {
     vec![format!("CREATE ROLE {user} LOGIN CREATEDB PASSWORD '{SECRET}' CONNECTION LIMIT {LIMIT}")]
 }
 
 /// Databases of the user's stand in the way of dropping it.
 #[cfg(feature = "postgres")]
-const OWNED_POSTGRES: &str =
-    "SELECT datname::text FROM pg_database WHERE pg_get_userbyid(datdba) = 'dbtest_crowd_' || ";
+pub(crate) fn owned_postgres(user: &str) -> String {
+    format!("SELECT datname::text FROM pg_database WHERE pg_get_userbyid(datdba) = '{user}'")
+}
 
 #[cfg(feature = "postgres")]
-fn drop_postgres(user: &str) -> String {
+pub(crate) fn drop_postgres(user: &str) -> String {
     format!("DROP ROLE {user}")
 }
 
 #[cfg(feature = "postgres")]
-engine!(postgres, SqlxPostgres, "postgres", make_postgres, OWNED_POSTGRES, drop_postgres);
+engine!(postgres, SqlxPostgres, "postgres", make_postgres, owned_postgres, drop_postgres);
 
 #[cfg(feature = "mysql")]
-fn make_mysql(user: &str) -> Vec<String> {
+pub(crate) fn make_mysql(user: &str) -> Vec<String> {
     vec![
         format!("CREATE USER '{user}'@'%' IDENTIFIED BY '{SECRET}' WITH MAX_USER_CONNECTIONS {LIMIT}"),
         format!(r"GRANT ALL ON `dbtest\_%`.* TO '{user}'@'%'"),
@@ -124,12 +126,14 @@ fn make_mysql(user: &str) -> Vec<String> {
 
 /// Databases belong to nobody.
 #[cfg(feature = "mysql")]
-const OWNED_MYSQL: &str = "SELECT 'none' FROM DUAL WHERE 0 = ";
+pub(crate) fn owned_mysql(_user: &str) -> String {
+    "SELECT 'none' FROM DUAL WHERE 1 = 0".to_owned()
+}
 
 #[cfg(feature = "mysql")]
-fn drop_mysql(user: &str) -> String {
+pub(crate) fn drop_mysql(user: &str) -> String {
     format!("DROP USER '{user}'@'%'")
 }
 
 #[cfg(feature = "mysql")]
-engine!(mysql, SqlxMySql, "information_schema", make_mysql, OWNED_MYSQL, drop_mysql);
+engine!(mysql, SqlxMySql, "information_schema", make_mysql, owned_mysql, drop_mysql);

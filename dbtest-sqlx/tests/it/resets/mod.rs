@@ -23,7 +23,7 @@ fn number(variable: &str) -> Option<u64> {
 macro_rules! engine {
     ($engine:ident, $backend:ident, $pool:ty, $id:literal, $size:literal) => {
         mod $engine {
-            use dbtest_sqlx::{$backend, Backend, Fixture, Strategy};
+            use dbtest_sqlx::{$backend, Backend, Fixture, Server, Strategy};
             use sqlx::AssertSqlSafe;
 
             use super::*;
@@ -38,7 +38,7 @@ macro_rules! engine {
             }
 
             /// One schema, and tests that write into it one after the other.
-            async fn writes_leave_nothing(seed: u64) {
+            pub(super) async fn writes_leave_nothing(seed: u64, server: Server) {
                 let mut rng = Rng::new(seed);
                 let schema = Schema::random($backend::ENGINE, &mut rng);
                 // One schema can't keep two apart.
@@ -47,6 +47,7 @@ macro_rules! engine {
                 let fixture = || {
                     Fixture::<$backend>::new()
                         .label("resets")
+                        .server(server.clone())
                         .sql("schema.sql", schema.sql.clone())
                         .require(strategy.clone())
                 };
@@ -90,7 +91,7 @@ macro_rules! engine {
                 });
                 let mut seed = first;
                 while seed == first || Instant::now() < end {
-                    writes_leave_nothing(seed).await;
+                    writes_leave_nothing(seed, Server::auto()).await;
                     seed += 1;
                 }
                 println!("{} schemas, from DBTEST_RESETS_SEED={first}", seed - first);
@@ -148,3 +149,54 @@ engine!(
     "integer AUTO_INCREMENT PRIMARY KEY",
     "SELECT CAST(SUM(DATA_LENGTH + INDEX_LENGTH) AS SIGNED) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
 );
+
+/// Users who may only make databases: no superuser, no look at what the server counts.
+macro_rules! poor {
+    ($module:ident, $engine:ident, $backend:ident, $home:literal, $make:ident, $owned:ident, $drop:ident) => {
+        mod $module {
+            use dbtest_sqlx::{Fixture, Server, $backend};
+            use sqlx::AssertSqlSafe;
+
+            use crate::bad_input::as_user;
+            use crate::budget::{$drop, $make, $owned};
+
+            #[tokio::test]
+            async fn whatever_is_written_the_next_test_finds_the_baseline() {
+                let db = Fixture::<$backend>::new().empty().open().await.expect("a database");
+                let user = format!("dbtest_resets_{}", std::process::id());
+                for sql in $make(&user) {
+                    sqlx::raw_sql(AssertSqlSafe(sql)).execute(db.handle()).await.expect("a user");
+                }
+                let server = Server::url(as_user(&db.database_url(), &user, $home));
+                let first =
+                    std::time::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs() % 1_000_000 * 1_000);
+                for seed in first..first + 8 {
+                    super::$engine::writes_leave_nothing(seed, server.clone()).await;
+                }
+                let begun = std::time::Instant::now();
+                loop {
+                    let owned: Vec<String> = sqlx::query_scalar(AssertSqlSafe($owned(&user)))
+                        .fetch_all(db.handle())
+                        .await
+                        .expect("databases");
+                    if owned.is_empty() {
+                        break;
+                    }
+                    for name in owned {
+                        let drop = AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+                        // One that could not be put back is being dropped at this moment.
+                        let dropped = sqlx::raw_sql(drop).execute(db.handle()).await;
+                        assert!(dropped.is_ok() || begun.elapsed().as_secs() < 60, "{dropped:?}");
+                    }
+                }
+                sqlx::raw_sql(AssertSqlSafe($drop(&user))).execute(db.handle()).await.expect("dropped");
+                db.close().await.expect("closed");
+            }
+        }
+    };
+}
+
+#[cfg(feature = "postgres")]
+poor!(poor_postgres, postgres, SqlxPostgres, "postgres", make_postgres, owned_postgres, drop_postgres);
+#[cfg(feature = "mysql")]
+poor!(poor_mysql, mysql, SqlxMySql, "information_schema", make_mysql, owned_mysql, drop_mysql);
