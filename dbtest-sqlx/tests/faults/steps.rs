@@ -213,7 +213,9 @@ async fn killed_while_sweeping<B: Probe>() {
     }
     scene.recovers().await;
     let places = scene.places().await;
-    assert!(!places.iter().any(|name| name.starts_with("dbtest_c_")), "not swept: {places:?}");
+    // Clones of the runs since, made ahead, are the next run's to sweep.
+    let left = places.iter().any(|name| name.starts_with("dbtest_c_0123456789ab"));
+    assert!(!left, "not swept: {places:?}");
 }
 
 async fn killed_while_creating_the_template<B: Probe>() {
