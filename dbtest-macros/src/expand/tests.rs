@@ -233,11 +233,11 @@ fn unknown_words_are_answered_with_the_known() {
     ");
     assert_snapshot!(refused(r#"strategy = "rolback""#, ASYNC), @r#"
     unknown strategy "rolback": did you mean "rollback"?
-    allowed: "rollback", "truncate", "template", "schema"
+    allowed: "rollback", "truncate", "template", "schema", "auto"
     "#);
     assert_snapshot!(refused(r#"require = "transaction""#, ASYNC), @r#"
     unknown strategy "transaction"
-    allowed: "rollback", "truncate", "template", "schema"
+    allowed: "rollback", "truncate", "template", "schema", "auto"
     "#);
     assert_snapshot!(refused(r#"flavor = "threads""#, ASYNC), @r#"
     unknown flavor "threads"
