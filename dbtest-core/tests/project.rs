@@ -200,7 +200,7 @@ fn the_summary_leads_to_every_page() {
     let pages: Vec<_> = summary.split("](").skip(1).filter_map(|link| link.split(')').next()).collect();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src");
     let mut found = Vec::new();
-    for folder in [folder.clone(), folder.join("migrating")] {
+    for folder in [folder.clone(), folder.join("migrating"), folder.join("benchmarks")] {
         for entry in std::fs::read_dir(folder).expect("a folder") {
             found.push(entry.expect("an entry").path());
         }

@@ -85,7 +85,7 @@ mod usage {
         let missing = home.cli(&["report"]);
         assert!(missing.code == 3 && missing.stderr.contains("DBTEST_REPORT=1"), "{missing:?}");
         let strategies =
-            ["bench", "--json", "--rounds=2", "--strategy=truncate", "--strategy=rollback", "--"];
+            ["bench", "--json", "--rounds=2", "--strategy=rollback", "--strategy=truncate", "--"];
         let tests =
             [exe.as_str(), "--exact", "sqlite::measured::under_all", "sqlite::measured::not_under_rollback"];
         let args: Vec<_> = strategies.into_iter().chain(tests).collect();

@@ -205,6 +205,15 @@ async fn others_have_all_connections<B: Probe>() {
     for session in others {
         session.close().await;
     }
+    // Until the server has noticed, they are many sessions of somebody else, which is a sign of production.
+    let open = match B::ENGINE {
+        Engine::Postgres => "SELECT pid::text FROM pg_stat_activity WHERE backend_type = 'client backend'",
+        _ => "SELECT CAST(ID AS CHAR) FROM information_schema.PROCESSLIST",
+    };
+    let start = std::time::Instant::now();
+    while first_column(scene.query(open).await).len() > 10 {
+        assert!(start.elapsed() < std::time::Duration::from_secs(60), "sessions do not end");
+    }
     scene.recovers().await;
 }
 

@@ -107,9 +107,16 @@ fn processes_of(folder: &Path) -> Vec<u32> {
 /// Of those, the server: the one that is not the script.
 fn server_of(folder: &Path) -> u32 {
     let name = |process: &u32| std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
-    let mut processes = processes_of(folder);
-    processes.retain(|process| name(process).trim() != "sh");
-    *processes.first().expect("a server")
+    let start = Instant::now();
+    // A process has another name for a moment, until it runs what it was started for.
+    loop {
+        let mut processes = processes_of(folder);
+        processes.retain(|process| name(process).trim() != "sh");
+        if let Some(server) = processes.first() {
+            return *server;
+        }
+        assert!(start.elapsed() < PATIENCE, "no server works in {}", folder.display());
+    }
 }
 
 fn until(what: &str, process: &mut Process, is_so: impl Fn() -> bool) {

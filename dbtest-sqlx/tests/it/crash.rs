@@ -31,6 +31,8 @@ fn start(test: &str, what: &str, folder: &Path) -> Child {
     let mut child = Command::new(std::env::current_exe().expect("this executable"))
         .args(["--exact", "--nocapture", test])
         .env(CHILD, format!("{}:{what}:{}", version(), file.display()))
+        // Each is a run of its own: of one, only the first looks for what was abandoned.
+        .env_remove("NEXTEST_RUN_ID")
         .stdout(Stdio::null())
         .stderr(std::fs::File::create(folder.join("said")).expect("a file"))
         .spawn()
