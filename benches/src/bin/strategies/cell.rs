@@ -132,7 +132,8 @@ pub fn run<C: Client>(
         }
         let cost = cost.as_secs_f64().max(20e-6) * workers.min(2) as f64;
         let times = ((0.03 / cost) as usize).clamp(1, 5);
-        let turns = ((options.seconds / cost / times as f64) as usize).clamp(options.least, options.rounds);
+        let turns = ((options.seconds / cost / times as f64) as usize)
+            .clamp(options.least, options.rounds.max(options.least));
         entries.push(Entry { kind, which, times, turns, tests: Vec::new(), walls: Vec::new() });
     }
     for round in 0..options.rounds {

@@ -170,7 +170,8 @@ macro_rules! poor {
                 let server = Server::url(as_user(&db.database_url(), &user, $home));
                 let first =
                     std::time::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs() % 1_000_000 * 1_000);
-                for seed in first..first + 8 {
+                // Not those of the strategy `schema`: its database belongs to whoever came first.
+                for seed in (first..).filter(|seed| seed % 4 != 3).take(8) {
                     super::$engine::writes_leave_nothing(seed, server.clone()).await;
                 }
                 let begun = std::time::Instant::now();
