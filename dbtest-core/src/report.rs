@@ -199,7 +199,7 @@ pub(crate) fn test_ended(config: &Config, cost: Duration) {
 
 fn write(report: &Report, folder: &Path) -> std::io::Result<()> {
     if !folder.is_dir() {
-        folder.parent().into_iter().for_each(forget_old);
+        folder.parent().into_iter().for_each(crate::run::forget_old);
     }
     private(folder).map_err(std::io::Error::other)?;
     let file = tempfile::NamedTempFile::new_in(folder)?;
@@ -227,15 +227,6 @@ fn parent() -> u32 {
     return std::os::unix::process::parent_id();
     #[cfg(not(unix))]
     std::process::id()
-}
-
-fn forget_old(reports: &Path) {
-    const DAY: Duration = Duration::from_secs(86_400);
-    for entry in std::fs::read_dir(reports).into_iter().flatten().flatten() {
-        if changed(&entry.path()).and_then(|time| time.elapsed().ok()).is_some_and(|age| age > DAY) {
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
 }
 
 #[cfg(test)]

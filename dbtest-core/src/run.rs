@@ -3,7 +3,7 @@
 //! finds there.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::Config;
@@ -33,7 +33,7 @@ pub(crate) fn read(config: &Config, note: &str) -> Option<String> {
 pub(crate) fn write(config: &Config, note: &str, text: &str) {
     let Some(folder) = folder(config) else { return };
     if !folder.is_dir() {
-        forget_old_runs(config);
+        forget_old(&config.dir.join("runs"));
     }
     let written = || -> Option<()> {
         private(&folder).ok()?;
@@ -52,8 +52,9 @@ pub(crate) fn forget(config: &Config, note: &str) {
     }
 }
 
-fn forget_old_runs(config: &Config) {
-    for entry in std::fs::read_dir(config.dir.join("runs")).into_iter().flatten().flatten() {
+/// Removes what runs that are over left in a folder that has one entry for each.
+pub(crate) fn forget_old(runs: &Path) {
+    for entry in std::fs::read_dir(runs).into_iter().flatten().flatten() {
         let age = entry.metadata().and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());
         if age.is_some_and(|age| age > DAY) {
             let _ = std::fs::remove_dir_all(entry.path());

@@ -124,7 +124,7 @@ fn docker_has_not_the_image_and_cannot_get_it() {
 #[test]
 fn the_real_docker_has_not_the_image() {
     if !docker_answers() {
-        println!("not run: no Docker answers here");
+        crate::scene::missing("no Docker answers here", "start Docker");
         return;
     }
     let folder = folder();
@@ -138,7 +138,7 @@ fn the_real_docker_has_not_the_image() {
 #[test]
 fn the_real_docker_asks_a_registry_that_never_answers() {
     if !docker_answers() {
-        println!("not run: no Docker answers here");
+        crate::scene::missing("no Docker answers here", "start Docker");
         return;
     }
     let folder = folder();

@@ -41,7 +41,10 @@ impl<B: Probe> Home<B> {
         let image = image(B::ENGINE);
         let has_it = Command::new("docker").args(["image", "inspect", image]).output();
         if !has_it.is_ok_and(|output| output.status.success()) {
-            println!("not run: no Docker with the image {image} here");
+            crate::scene::missing(
+                &format!("no Docker with the image {image} here"),
+                "start Docker and pull the image",
+            );
             return None;
         }
         let idle = 1_000_000 + std::process::id() * 100 + NEXT.fetch_add(1, Ordering::Relaxed);

@@ -118,7 +118,7 @@ async fn frozen_at_the_end_of_a_test<B: Probe>() {
 
 async fn the_disk_is_full<B: Probe>() {
     if !is_root() {
-        println!("not run: only root can have a small disk");
+        crate::scene::missing("only root can have a small disk", "run this test as root");
         return;
     }
     let full = async |scene: &Scene<B>, running: bool, filled: std::path::PathBuf| {
