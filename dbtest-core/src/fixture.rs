@@ -625,7 +625,9 @@ fn ground<B: Backend>(
     // A run with DBTEST_FRESH has templates of its own; the old ones are swept as any others.
     let fresh = if config.fresh { config.run.as_str() } else { "" };
     let fingerprint = fingerprint(setup, places.version(), &[B::NAME, salt, fresh]);
-    let key = format!("{} {} {} {fingerprint}", B::NAME, places.shown(), places.copies());
+    // Places are those of one user on one server, found once in a process; what is shown of them
+    // names no user.
+    let key = format!("{:p} {fingerprint}", std::ptr::from_ref(places));
     let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(ground) = all.get(&key) {
         return Arc::clone(ground);

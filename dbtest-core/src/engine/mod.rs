@@ -88,7 +88,7 @@ pub(crate) trait Places: Send + Sync + fmt::Debug {
     /// The server in words, for messages.
     fn shown(&self) -> String;
 
-    /// What makes a template serve only this server: engine and version.
+    /// What makes a template serve only this server, and its user: engine and version, and who made it.
     fn version(&self) -> &str;
 
     /// Whether looking at what is there costs a connection and round trips.

@@ -138,7 +138,9 @@ impl Databases {
         let url = Url::parse(&hub.url)
             .map_err(|error| Error::malformed_url("the server's URL", Engine::MySql, error))?;
         let flavour = flavour(&facts.version).map_err(|least| too_old(&hub, &facts.version, least))?;
-        Ok(Self { hub, url, version: format!("mysql {}", facts.version), flavour, facts })
+        // Only a privileged user may copy what is run as the one who made it: views, triggers.
+        let version = format!("mysql {} {}", facts.version, url.username());
+        Ok(Self { hub, url, version, flavour, facts })
     }
 
     /// Whether our own database is there.

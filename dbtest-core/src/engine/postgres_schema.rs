@@ -63,7 +63,14 @@ impl Schemas {
             return Ok(Self { hub: home, url, facts, version });
         }
         let hold = postgres::hold(&home, EXTENSIONS, true).await?;
-        let create = format!("CREATE SCHEMA IF NOT EXISTS {EXTENSIONS}");
+        let mut create = format!("CREATE SCHEMA IF NOT EXISTS {EXTENSIONS}");
+        if facts.may_create {
+            // The database is ours, and for all users of this server, whoever came first. From one who
+            // does not own it this is no more than a warning.
+            create.push_str(&format!(
+                "; GRANT CREATE ON DATABASE {HOME} TO PUBLIC; GRANT USAGE, CREATE ON SCHEMA {EXTENSIONS} TO PUBLIC"
+            ));
+        }
         home.execute("create the extensions' schema", &create).await?;
         if let Some(hold) = hold {
             hold.release().await;

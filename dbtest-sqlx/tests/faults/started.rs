@@ -54,6 +54,14 @@ impl Home {
         entries.into_iter().filter(|path| !path.ends_with("initialised")).collect()
     }
 
+    /// Those that run; what was killed before may leave its folder for a moment.
+    fn kill_servers<B: Probe>(&self) {
+        let folders = self.servers(B::ENGINE);
+        let running: Vec<u32> = folders.iter().filter_map(|folder| running_in(folder)).collect();
+        assert!(!running.is_empty(), "a run was green, but no server works in {folders:?}");
+        signal("KILL", &running);
+    }
+
     fn states(&self) -> Vec<PathBuf> {
         let mut states = entries(&self.0.path().join("servers"));
         states.retain(|path| path.extension().is_some_and(|end| end == "json"));
@@ -106,17 +114,19 @@ fn processes_of(folder: &Path) -> Vec<u32> {
 
 /// Of those, the server: the one that is not the script.
 fn server_of(folder: &Path) -> u32 {
-    let name = |process: &u32| std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
     let start = Instant::now();
     // A process has another name for a moment, until it runs what it was started for.
     loop {
-        let mut processes = processes_of(folder);
-        processes.retain(|process| name(process).trim() != "sh");
-        if let Some(server) = processes.first() {
-            return *server;
+        if let Some(server) = running_in(folder) {
+            return server;
         }
         assert!(start.elapsed() < PATIENCE, "no server works in {}", folder.display());
     }
+}
+
+fn running_in(folder: &Path) -> Option<u32> {
+    let name = |process: &u32| std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
+    processes_of(folder).into_iter().find(|process| name(process).trim() != "sh")
 }
 
 fn until(what: &str, process: &mut Process, is_so: impl Fn() -> bool) {
@@ -208,14 +218,14 @@ async fn the_state_file_is_garbage<B: Probe>() {
     let server = home.servers(B::ENGINE).remove(0);
     for garbage in ["", "{", "null", &text[..text.len() / 2]] {
         // The old one is nobody's from here on, and ends when it is idle; here, now.
-        signal("KILL", &home.servers(B::ENGINE).iter().map(|server| server_of(server)).collect::<Vec<_>>());
+        home.kill_servers::<B>();
         std::fs::write(&state, garbage).expect("garbage");
         home.green::<B>();
     }
     // One that leads to a server that is not there.
     let gone = text.replace(&server.display().to_string(), "/nowhere");
     std::fs::write(&state, gone).expect("a lie");
-    signal("KILL", &home.servers(B::ENGINE).iter().map(|server| server_of(server)).collect::<Vec<_>>());
+    home.kill_servers::<B>();
     home.recovers::<B>();
 }
 

@@ -110,7 +110,7 @@ pub(crate) fn owned_postgres(user: &str) -> String {
 
 #[cfg(feature = "postgres")]
 pub(crate) fn drop_postgres(user: &str) -> String {
-    format!("DROP ROLE {user}")
+    format!("DROP OWNED BY {user}; DROP ROLE {user}")
 }
 
 #[cfg(feature = "postgres")]

@@ -23,3 +23,4 @@ mod seeds;
 mod several;
 mod stable;
 mod teeth;
+mod users;

@@ -293,7 +293,7 @@ impl Schema {
                 "SELECT format('%s %s %s', c.relname, c.relkind, string_agg(a.attname || a.atttypid, ',' ORDER BY a.attnum)) AS v \
                  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
                  LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped \
-                 WHERE n.nspname IN ('public', 'Second One') GROUP BY c.oid ORDER BY 1"
+                 WHERE n.nspname IN (current_schema(), 'Second One') GROUP BY c.oid ORDER BY 1"
                     .to_owned()
             }
             Engine::MySql => {
@@ -305,7 +305,9 @@ impl Schema {
         });
         match engine {
             Engine::Postgres => self.looks.push(
-                "SELECT format('%s %s', sequencename, last_value) AS v FROM pg_sequences ORDER BY 1"
+                // Not those of other tests' schemas, which stand in the same database.
+                "SELECT format('%s %s', sequencename, last_value) AS v FROM pg_sequences \
+                 WHERE schemaname IN (current_schema(), 'Second One') ORDER BY 1"
                     .to_owned(),
             ),
             Engine::Sqlite if self.sql.contains("AUTOINCREMENT") => {
