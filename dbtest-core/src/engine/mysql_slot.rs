@@ -222,14 +222,20 @@ impl Slot {
         if among.is_empty() {
             return Ok(Vec::new());
         }
-        let names: Vec<_> = among.iter().map(|table| quoted(&table.name)).collect();
-        let rows = self.session.query(&format!("CHECKSUM TABLE {}", names.join(", "))).await?;
+        // One answer for each, in their order.
+        let sql = |table: &Table| match table {
+            Table { filled: true, checksum: None, .. } => table.is_same(&self.template),
+            _ => format!("CHECKSUM TABLE {}", quoted(&table.name)),
+        };
+        let sql: Vec<_> = among.iter().map(sql).collect();
+        let rows = self.session.query(&sql.join("; ")).await?;
         Ok(among
             .iter()
             .zip(rows)
             .filter(|(table, row)| {
                 let sum = row.get(1).cloned().flatten().and_then(|text| text.parse::<i64>().ok());
-                sum != Some(if table.filled { table.checksum.unwrap_or(-1) } else { 0 })
+                let baseline = if table.filled { table.checksum.unwrap_or(1) } else { 0 };
+                sum != Some(baseline)
             })
             .map(|(table, _)| table.clone())
             .collect())
@@ -334,10 +340,13 @@ impl Slot {
         }
         if triggers {
             let among = if seen.counts.is_some() { done } else { self.tables.clone() };
-            if !self.differing(&among).await?.is_empty() {
-                return Ok(Some(Settled::Rebuild(
-                    "triggers write to tables while they are put back".to_owned(),
-                )));
+            let differing = self.differing(&among).await?;
+            if !differing.is_empty() {
+                let names: Vec<_> = differing.iter().map(|table| table.name.as_str()).collect();
+                return Ok(Some(Settled::Rebuild(format!(
+                    "triggers write to {} while tables are put back",
+                    names.join(", ")
+                ))));
             }
         }
         Ok(None)
