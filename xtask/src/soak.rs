@@ -12,6 +12,15 @@ use crate::{LEG_LIMIT, Workspace, leg, process};
 /// How long a soak of one engine may take.
 const LIMIT: Duration = Duration::from_secs(60 * 60);
 
+/// At most: SQLite's file, its description, two locks, what SQLite writes beside it.
+const FILES_OF_A_SLOT: usize = 6;
+
+/// In memory, where there is some.
+fn own_folder() -> PathBuf {
+    let memory = PathBuf::from("/dev/shm");
+    if memory.is_dir() { memory } else { std::env::temp_dir() }.join("dbtest-soak")
+}
+
 /// Whether nothing failed and nothing was left.
 pub(crate) fn soak(soak: &Soak) -> Result<bool, String> {
     let workspace = Workspace::read()?;
@@ -48,6 +57,24 @@ fn servers(engine: &str) -> (usize, u64) {
     (sizes.len(), sizes.iter().sum::<u64>() / 1024)
 }
 
+/// Containers that dbtest has started, running or not; `None` without Docker.
+fn containers() -> Option<usize> {
+    let list = ["ps", "--all", "--quiet", "--filter", "label=dbtest.server"];
+    let output = Command::new("docker").args(list).stderr(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).lines().count())
+}
+
+/// The files below a folder, without those that servers keep for themselves.
+fn files(folder: &Path) -> usize {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let count = |entry: std::fs::DirEntry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() && entry.file_name().to_string_lossy().starts_with("run-") => 0,
+        Ok(kind) if kind.is_dir() => files(&entry.path()),
+        _ => 1,
+    };
+    entries.map(count).sum()
+}
+
 /// What one process said at its end.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Said {
@@ -67,20 +94,22 @@ fn parse(text: &str) -> Option<Said> {
 
 fn soak_engine(program: &Path, engine: &str, soak: &Soak, logs: &Path) -> Result<bool, String> {
     let each = soak.tests.div_ceil(soak.processes);
+    // A folder of its own, so that nobody else's files are counted.
+    let folder = std::env::var_os("DBTEST_DIR").map_or_else(own_folder, PathBuf::from);
     let failed = |error: std::io::Error| format!("could not start {}: {error}", program.display());
     let start = |number: usize| -> Result<(Child, PathBuf), String> {
         let log = logs.join(format!("soak-{engine}-{number}.log"));
         let out = File::create(&log).map_err(failed)?;
         let err = out.try_clone().map_err(failed)?;
         let mut command = Command::new(program);
-        command.args(["run", engine, &each.to_string()]).env("DBTEST_DOTENV", "0");
+        command.args(["run", engine, &each.to_string()]).env("DBTEST_DOTENV", "0").env("DBTEST_DIR", &folder);
         let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().map_err(failed)?;
         Ok((child, log))
     };
     let look = || {
         let mut command = Command::new(program);
         process::answer(
-            command.args(["look", engine]).env("DBTEST_DOTENV", "0"),
+            command.args(["look", engine]).env("DBTEST_DOTENV", "0").env("DBTEST_DIR", &folder),
             &logs.join("soak-look.log"),
             LEG_LIMIT,
         )
@@ -89,6 +118,7 @@ fn soak_engine(program: &Path, engine: &str, soak: &Soak, logs: &Path) -> Result
     let mut first = start(0)?.0;
     first.wait().map_err(failed)?;
     let (before, server_before) = (look()?, servers(engine));
+    let (files_before, containers_before) = (files(&folder), containers());
     let started = Instant::now();
     let processes: Vec<_> = (1..=soak.processes).map(start).collect::<Result<_, _>>()?;
     let (mut said, mut broken) = (Vec::new(), Vec::new());
@@ -107,6 +137,7 @@ fn soak_engine(program: &Path, engine: &str, soak: &Soak, logs: &Path) -> Result
     }
     let took = started.elapsed();
     let (after, server_after) = (look()?, servers(engine));
+    let (files_after, containers_after) = (files(&folder), containers());
     let most = |of: fn(&Said) -> u64| said.iter().map(of).max().unwrap_or(0);
     println!(
         "{engine}: {} tests over {} processes in {:.1} s ({:.0} a second); {} processes failed",
@@ -131,11 +162,21 @@ fn soak_engine(program: &Path, engine: &str, soak: &Soak, logs: &Path) -> Result
             server_before.0, server_before.1, server_after.0, server_after.1
         );
     }
+    println!("  files of dbtest's own: {files_before} before, {files_after} after");
+    if let (Some(before), Some(after)) = (containers_before, containers_after) {
+        println!("  containers: {before} before, {after} after");
+    }
     for log in &broken {
         println!("  failed: see {}", log.display());
     }
     let held = after.lines().any(|line| line.contains("places") && !line.contains(" held 0 half-made 0"));
-    Ok(broken.is_empty() && !held)
+    // As many slots as tests ran at once stay for the next run, and as many clones made ahead.
+    let slots = 2 * 2 * soak.processes;
+    let grown = files_after > files_before + FILES_OF_A_SLOT * slots || containers_after > containers_before;
+    if grown {
+        println!("  something was left behind");
+    }
+    Ok(broken.is_empty() && !held && !grown)
 }
 
 #[cfg(test)]

@@ -363,12 +363,24 @@ struct Held {
     _lock: File,
 }
 
-#[async_trait]
-impl Hold for Held {
-    async fn release(self: Box<Self>) {
+impl Held {
+    fn remove_with_content(&self) {
         if !self.content.exists() {
             let _ = std::fs::remove_file(&self.path);
         }
+    }
+}
+
+#[async_trait]
+impl Hold for Held {
+    async fn drop_place(&mut self, places: &dyn Places, name: &Name) -> Result<()> {
+        places.destroy(name).await?;
+        self.remove_with_content();
+        Ok(())
+    }
+
+    async fn release(self: Box<Self>) {
+        self.remove_with_content();
     }
 }
 
