@@ -15,12 +15,12 @@ pub const SETTINGS: &[(&str, &str, &str)] = &[
     (
         "DBTEST_POSTGRES_URL",
         "unset",
-        "the Postgres server to use, or several with spaces between; before DATABASE_URL",
+        "the Postgres server to use, or several with spaces or commas between; before DATABASE_URL",
     ),
     (
         "DBTEST_MYSQL_URL",
         "unset",
-        "the MySQL or MariaDB server to use, or several with spaces between; before DATABASE_URL",
+        "the MySQL or MariaDB server to use, or several with spaces or commas between; before DATABASE_URL",
     ),
     ("DATABASE_URL", "unset", "used where its scheme fits the engine and nothing above is set"),
     ("DBTEST_SERVER", "auto", "auto, url, container or installed: the only kind of server to try"),

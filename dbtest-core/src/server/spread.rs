@@ -36,9 +36,27 @@ impl Drop for Load {
     }
 }
 
-/// The URLs in a setting: one, or several with white space between.
+/// The URLs in a setting: one, or several with white space or commas between. A comma within a URL
+/// is one that no URL follows.
 pub(super) fn urls(text: &str) -> impl Iterator<Item = &str> {
-    text.split_whitespace()
+    text.split_whitespace().flat_map(split_at_commas).filter(|url| !url.is_empty())
+}
+
+fn split_at_commas(word: &str) -> Vec<&str> {
+    let begins_url = |rest: &str| {
+        let scheme = rest.split_once("://").map(|(scheme, _)| scheme);
+        scheme.is_some_and(|scheme| scheme.chars().all(|c| c.is_ascii_alphabetic()))
+    };
+    let mut parts = Vec::new();
+    let mut from = 0;
+    for (at, _) in word.match_indices(',') {
+        if word[at + 1..].is_empty() || begins_url(&word[at + 1..]) {
+            parts.push(&word[from..at]);
+            from = at + 1;
+        }
+    }
+    parts.push(&word[from..]);
+    parts
 }
 
 /// The servers that the setting means, the one for the next test first.
@@ -103,10 +121,17 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_urls_is_separated_by_white_space() {
-        assert_eq!(
-            urls("postgres://a/x\n  postgres://b/x ").collect::<Vec<_>>(),
-            ["postgres://a/x", "postgres://b/x"]
-        );
+    fn a_list_of_urls_is_separated_by_white_space_or_commas() {
+        let two = ["postgres://a/x", "postgres://b/x"];
+        for text in [
+            "postgres://a/x\n  postgres://b/x ",
+            "postgres://a/x,postgres://b/x",
+            "postgres://a/x, postgres://b/x,",
+        ] {
+            assert_eq!(urls(text).collect::<Vec<_>>(), two, "{text:?}");
+        }
+        for one in ["postgres://a,b/x", "mysql://u:a,b@c/x", "postgres:///x?host=/a,/b"] {
+            assert_eq!(urls(one).collect::<Vec<_>>(), [one]);
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Resets, many of them: after whatever a test writes into whatever schema, the next one finds the
 //! baseline; and a slot that was reset often is no larger for it.
 //!
-//! `DBTEST_RESETS_SECONDS` says how long schemas are tried on each engine, `DBTEST_RESETS_SEED` with
-//! which one to begin, `DBTEST_RESETS` how often a slot is reset.
+//! The same schemas every time, so that a red run is the change's fault. `DBTEST_RESETS_SECONDS` tries
+//! others, for so long on each engine; `DBTEST_RESETS_SEED` says with which one to begin,
+//! `DBTEST_RESETS` how often a slot is reset.
 
 mod rng;
 mod schema;
@@ -15,6 +16,17 @@ use schema::Schema;
 
 /// How often one schema is written to.
 const TESTS: usize = 6;
+
+/// How many schemas are tried, where no time is given.
+const SCHEMAS: u64 = 16;
+
+/// The first of them; another each time where a time is given.
+fn first_seed() -> u64 {
+    number("DBTEST_RESETS_SEED").unwrap_or_else(|| match number("DBTEST_RESETS_SECONDS") {
+        None => 0,
+        Some(_) => std::time::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs() % 1_000_000 * 1_000),
+    })
+}
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().and_then(|text| text.parse().ok())
@@ -85,12 +97,10 @@ macro_rules! engine {
 
             #[tokio::test]
             async fn whatever_is_written_the_next_test_finds_the_baseline() {
-                let end = Instant::now() + Duration::from_secs(number("DBTEST_RESETS_SECONDS").unwrap_or(15));
-                let first = number("DBTEST_RESETS_SEED").unwrap_or_else(|| {
-                    std::time::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs() % 1_000_000 * 1_000)
-                });
-                let mut seed = first;
-                while seed == first || Instant::now() < end {
+                let first = first_seed();
+                let seconds = number("DBTEST_RESETS_SECONDS").map(Duration::from_secs);
+                let (begun, mut seed) = (Instant::now(), first);
+                while seconds.map_or(seed < first + SCHEMAS, |time| seed == first || begun.elapsed() < time) {
                     writes_leave_nothing(seed, Server::auto()).await;
                     seed += 1;
                 }
@@ -168,9 +178,7 @@ macro_rules! poor {
                     sqlx::raw_sql(AssertSqlSafe(sql)).execute(db.handle()).await.expect("a user");
                 }
                 let server = Server::url(as_user(&db.database_url(), &user, $home));
-                let first =
-                    std::time::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs() % 1_000_000 * 1_000);
-                for seed in (first..).take(8) {
+                for seed in (super::first_seed()..).take(8) {
                     super::$engine::writes_leave_nothing(seed, server.clone()).await;
                 }
                 let begun = std::time::Instant::now();
