@@ -46,6 +46,8 @@ struct Facts {
     version: String,
     /// How many connections this user may have.
     connections: Option<u32>,
+    /// Why there is no sandbox: a Galera cluster has no XA.
+    no_xa: Option<String>,
 }
 
 /// What differs between the servers.
@@ -131,7 +133,13 @@ impl Databases {
         let rows = hub.query("ask the server what it is", facts).await?;
         let connections = rows.first().and_then(|row| row.get(1)?.as_deref()?.parse().ok());
         let version = scalar(&rows).unwrap_or_default().to_owned();
-        Self::new(hub, Facts { version, connections })
+        let xid = format!("'dbtest-{}'", crate::name::unique());
+        let tried = format!("XA START {xid}; XA END {xid}; XA ROLLBACK {xid}");
+        let no_xa = match hub.session().await?.try_query(&tried).await {
+            Err(error) if error.is("1235") => Some(error.message),
+            _ => None,
+        };
+        Self::new(hub, Facts { version, connections, no_xa })
     }
 
     fn new(hub: Arc<Hub>, facts: Facts) -> Result<Self> {
@@ -898,7 +906,16 @@ impl Places for Databases {
         dropped.map(|()| true)
     }
 
-    fn sandbox(&self, _name: &Name) -> Result<Sandboxing> {
+    fn sandbox(&self, name: &Name) -> Result<Sandboxing> {
+        if let Some(why) = &self.facts.no_xa {
+            return Err(Error::unsupported(
+                format!(
+                    "the strategy \"rollback\" keeps a test in {name} ({}) by XA, and: {why}",
+                    self.shown()
+                ),
+                "use the strategy \"truncate\" or \"template\" on this server",
+            ));
+        }
         let xid = format!("'dbtest-{}'", crate::name::unique());
         let before = if self.flavour.detaches_xa { "SET SESSION xa_detach_on_prepare = OFF" } else { "" };
         Ok(Sandboxing::Handle(Sandbox {
