@@ -27,8 +27,26 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
         traits(model, &names, &required),
         row(model, &names),
         model.orm.map(|orm| create(model, &names, &required, &Store::new(model, orm))).unwrap_or_default(),
+        described(model),
     ];
     quote!(#(#parts)*)
+}
+
+/// A struct that describes the row of another crate has fields that nobody reads, which the compiler
+/// would say.
+fn described(model: &Model) -> TokenStream {
+    let (name, fields) = (&model.name, model.fields.iter().map(|field| &field.name));
+    if model.row.to_string() == name.to_string() {
+        return TokenStream::new();
+    }
+    quote! {
+        const _: () = {
+            #[allow(dead_code)]
+            fn fields(all: &#name) {
+                #(let _ = &all.#fields;)*
+            }
+        };
+    }
 }
 
 fn pascal(name: &Ident) -> String {

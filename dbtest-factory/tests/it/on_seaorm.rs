@@ -65,7 +65,6 @@ mod book {
 /// A factory for an entity of another crate, which can't derive it: the fields are its fields.
 #[derive(Factory)]
 #[factory(row = book::Model, seaorm)]
-#[expect(dead_code)]
 struct Thick {
     id: i64,
     #[factory(belongs_to = author::Model)]

@@ -21,7 +21,9 @@ pub type Pool = bb8::Pool<Connection>;
 /// The migrations, embedded in the program.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 
-mod schema {
+/// The tables, as Diesel knows them.
+#[allow(missing_docs, unreachable_pub)]
+pub mod schema {
     diesel::table! {
         list (id) {
             id -> BigInt,

@@ -14,7 +14,7 @@ pub mod clock;
 mod error;
 pub mod reminders;
 mod routes;
-mod schema;
+pub mod schema;
 pub mod store;
 
 pub use error::{Error, Result};

@@ -4,7 +4,9 @@
 mod fixtures;
 mod items;
 mod lists;
+mod made;
 mod reminders;
+mod rows;
 mod upgrades;
 
 use axum::body::{Body, to_bytes};
