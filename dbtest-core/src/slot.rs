@@ -106,6 +106,13 @@ impl Claim {
         None
     }
 
+    /// The test is over, and its handle is about to be closed.
+    pub(crate) fn closing(&mut self) {
+        if let Held::Slot(attached) = &mut self.held {
+            attached.closing();
+        }
+    }
+
     /// Ends what is still connected to the place from here.
     async fn close_wire(&mut self) {
         #[cfg(feature = "sandbox")]

@@ -412,6 +412,9 @@ impl<B: Backend> Inner<B> {
         }
         let end = if keep && sandboxed { End::Commit } else { End::Discard };
         self.place.over.store(true, Ordering::SeqCst);
+        if let Some(lease) = self.lease.as_mut().filter(|_| passed && !keep && !sandboxed) {
+            lease.claim.closing();
+        }
         // It writes nothing, so it has no boundary.
         let readers = self.read_only.take();
         let handle = self.handle.take();

@@ -63,9 +63,9 @@ where
                     run::<DB>(connection, &sandbox.before).await?;
                 }
                 // Depth 1 in sqlx's own book: the application's transactions are savepoints.
-                let begin = AssertSqlSafe(sandbox.begin.clone());
+                let begin = AssertSqlSafe(format!("{}; {}", sandbox.begin, sandbox.after));
                 std::mem::forget(connection.begin_with(begin).await?);
-                run::<DB>(connection, &sandbox.after).await
+                Ok(())
             })
         })
         .connect_with(options)
@@ -125,28 +125,20 @@ where
     for<'r> Option<String>: Decode<'r, DB>,
     usize: ColumnIndex<DB::Row>,
 {
+    let (mut violations, mut text) = (Vec::new(), String::new());
     for check in &sandbox.checks {
         match check {
-            Check::Succeeds(sql) => {
-                if let Err(error) = run::<DB>(connection, sql).await {
-                    return Boundary::Broken(db_error(error));
-                }
-            }
-            Check::Empty(sql) => {
-                match sqlx::raw_sql(AssertSqlSafe(sql.as_str())).fetch_optional(&mut *connection).await {
-                    Ok(None) => {}
-                    Ok(Some(row)) => {
-                        let row = texts::<DB>(&row).unwrap_or_default();
-                        let row: Vec<_> =
-                            row.into_iter().map(|cell| cell.unwrap_or_else(|| "NULL".into())).collect();
-                        return Boundary::Violated(row.join(", "));
-                    }
-                    Err(error) => return Boundary::Broken(db_error(error)),
-                }
-            }
+            Check::Succeeds(sql) => text = format!("{text}{sql}; "),
+            Check::Empty(sql) => violations.push(sql),
         }
     }
-    let last = match end {
+    // Where a hook refuses every COMMIT, that is the look at the constraints which it checks.
+    let refused = sandbox.refuse_commit && end == End::Discard;
+    if !refused && let Some(boundary) = violated::<DB>(connection, &violations).await {
+        return boundary;
+    }
+    text.push_str(match end {
+        End::Discard if refused => &sandbox.commit,
         End::Discard => &sandbox.rollback,
         End::Commit => {
             if let Err(error) = release(connection, sandbox).await {
@@ -154,11 +146,47 @@ where
             }
             &sandbox.commit
         }
+    });
+    // In one go: what comes after a statement that fails does not run.
+    let error = match run::<DB>(connection, &text).await {
+        Ok(()) => return Boundary::Intact,
+        Err(error) => db_error(error),
     };
-    match run::<DB>(connection, last).await {
-        Ok(()) => Boundary::Intact,
-        Err(error) => Boundary::Broken(db_error(error)),
+    match error.code.as_deref() {
+        Some(REFUSED) if refused => Boundary::Intact,
+        Some(FOREIGN_KEY) if refused => {
+            violated::<DB>(connection, &violations).await.unwrap_or(Boundary::Broken(error))
+        }
+        _ => Boundary::Broken(error),
     }
+}
+
+/// SQLite's COMMIT got as far as the hook, which rolled the transaction back.
+const REFUSED: &str = "531";
+
+/// A constraint that is checked at COMMIT does not hold.
+const FOREIGN_KEY: &str = "787";
+
+/// The first row that one of the queries returns.
+async fn violated<DB>(connection: &mut DB::Connection, queries: &[&String]) -> Option<Boundary>
+where
+    DB: Database,
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+    for<'r> Option<String>: Decode<'r, DB>,
+    usize: ColumnIndex<DB::Row>,
+{
+    for sql in queries {
+        match sqlx::raw_sql(AssertSqlSafe(sql.as_str())).fetch_optional(&mut *connection).await {
+            Ok(None) => {}
+            Ok(Some(row)) => {
+                let row = texts::<DB>(&row).unwrap_or_default();
+                let row: Vec<_> = row.into_iter().map(|cell| cell.unwrap_or_else(|| "NULL".into())).collect();
+                return Some(Boundary::Violated(row.join(", ")));
+            }
+            Err(error) => return Some(Boundary::Broken(db_error(error))),
+        }
+    }
+    None
 }
 
 /// Whether a connection of the pool is checked out or connecting.

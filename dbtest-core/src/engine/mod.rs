@@ -5,6 +5,7 @@ mod mysql_slot;
 pub(crate) mod postgres;
 pub(crate) mod postgres_schema;
 pub(crate) mod sqlite;
+mod sqlite_log;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -292,6 +293,10 @@ pub(crate) trait Hold: Send + fmt::Debug {
 /// The reset session of a slot. While it is open the slot is leased.
 #[async_trait]
 pub(crate) trait Attached: Send + fmt::Debug {
+    /// The test is over, and its handle is about to be closed: the last look at what closing it
+    /// removes.
+    fn closing(&mut self) {}
+
     /// Ends every other connection to the place, waits until they are gone, and puts the place
     /// back to its baseline.
     async fn settle(&mut self, how: Settle) -> Result<Settled>;

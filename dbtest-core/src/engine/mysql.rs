@@ -480,8 +480,8 @@ pub(super) const UNREADABLE: &str = "3854";
 pub(super) fn others_sql(mariadb: bool, name: &Name) -> String {
     if mariadb {
         // What a connection runs may hold bytes that are no text.
-        return "SET @dbtest_results = @@character_set_results; SET character_set_results = ascii; \
-            SHOW FULL PROCESSLIST; SET character_set_results = @dbtest_results; SELECT 'me', CONNECTION_ID()"
+        return "SET STATEMENT character_set_results = ascii FOR SHOW FULL PROCESSLIST; \
+            SELECT 'me', CONNECTION_ID()"
             .to_owned();
     }
     format!(
@@ -884,6 +884,7 @@ impl Places for Databases {
             session,
             signs,
             clean,
+            closing: false,
         };
         let settled = slot.settle(how).await?;
         Ok(Some((Box::new(slot), settled)))

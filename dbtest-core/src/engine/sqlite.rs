@@ -9,7 +9,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 
-use super::{Attached, Details, Engine, Found, Hold, Holder, Places, Sandboxing, Settle, Settled};
+use super::{
+    Attached, Details, Engine, Found, Hold, Holder, Places, Sandboxing, Settle, Settled, sqlite_log,
+};
 use crate::backend::{Check, DbError, Sandbox};
 use crate::description::Description;
 use crate::error::{Error, Result};
@@ -135,7 +137,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 }
 
 /// All files of a database but its locks.
-const CONTENT: &[&str] = &["db", "db-wal", "db-shm", "db-journal", "json"];
+const CONTENT: &[&str] = &["db", "db-wal", "db-shm", "db-journal", LOG, "json"];
+
+/// The second name of a slot's write-ahead log, by which it outlives the connections that wrote it.
+const LOG: &str = "db-log";
 
 #[async_trait]
 impl Places for Files {
@@ -306,7 +311,7 @@ impl Places for Files {
             return Ok(None);
         }
         let template = self.path(&Name::template(name.fingerprint()), "db");
-        let mut slot = Slot { template, file: self.path(name, "db"), _lock: lock };
+        let mut slot = Slot { template, file: self.path(name, "db"), log: false, _lock: lock };
         let settled = slot.settle(how).await?;
         Ok(Some((Box::new(slot), settled)))
     }
@@ -331,7 +336,7 @@ impl Places for Files {
             begin: "BEGIN".to_owned(),
             after: "SAVEPOINT _dbtest".to_owned(),
             checks: vec![
-                Check::Empty("PRAGMA foreign_key_check".to_owned()),
+                Check::Empty(DEFERRED.to_owned()),
                 Check::Succeeds("RELEASE SAVEPOINT _dbtest".to_owned()),
             ],
             rollback: "ROLLBACK".to_owned(),
@@ -354,6 +359,11 @@ impl Places for Files {
         (why, OTHER)
     }
 }
+
+/// What a COMMIT would refuse. It looks at all rows, so only where it may find something.
+const DEFERRED: &str = "SELECT f.* FROM pragma_foreign_keys k CROSS JOIN pragma_defer_foreign_keys d \
+    CROSS JOIN pragma_foreign_key_check f WHERE k.foreign_keys AND (d.defer_foreign_keys \
+    OR EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND sql LIKE '%DEFERR%'))";
 
 /// The lock on a name. Its file goes with the database.
 #[derive(Debug)]
@@ -392,8 +402,12 @@ fn mark(file: &Path) -> Result<()> {
     File::options()
         .write(true)
         .open(file)
-        .and_then(|file| file.set_times(FileTimes::new().set_modified(UNIX_EPOCH + UNTOUCHED)))
+        .and_then(|file| set_mark(&file))
         .map_err(|error| Error::system(format!("mark {}", file.display()), error))
+}
+
+fn set_mark(file: &File) -> std::io::Result<()> {
+    file.set_times(FileTimes::new().set_modified(UNIX_EPOCH + UNTOUCHED))
 }
 
 /// A leased file.
@@ -401,19 +415,46 @@ fn mark(file: &Path) -> Result<()> {
 struct Slot {
     template: PathBuf,
     file: PathBuf,
+    /// The log has its second name, and all that the test wrote was in it and not in the file.
+    log: bool,
     _lock: File,
 }
 
 impl Slot {
-    /// Whether nobody wrote to the file since it was copied, and nothing waits beside it.
-    fn is_untouched(&self) -> bool {
+    /// Whether nobody wrote to the file since it was copied.
+    fn is_marked(&self) -> bool {
         let modified = std::fs::metadata(&self.file).and_then(|file| file.modified());
-        let marked = modified.is_ok_and(|time| {
+        modified.is_ok_and(|time| {
             time.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since == UNTOUCHED)
-        });
+        })
+    }
+
+    /// The same, and nothing waits beside it.
+    fn is_untouched(&self) -> bool {
         let waits =
             |end: &str| std::fs::metadata(self.file.with_extension(end)).is_ok_and(|file| file.len() > 0);
-        marked && !waits("db-wal") && !waits("db-journal")
+        self.is_marked() && !waits("db-wal") && !waits("db-journal")
+    }
+
+    /// Puts the template's pages in the place of those that the test wrote, as its log lists them.
+    /// `false` if that can't be known.
+    fn take_back(&self) -> std::io::Result<bool> {
+        let path = self.file.with_extension(LOG);
+        let log = File::open(&path)?;
+        let is_last = sqlite_log::is_last(&log, &self.file);
+        std::fs::remove_file(&path)?;
+        if self.is_untouched() {
+            return Ok(true);
+        }
+        if !is_last? || !was_closed(&self.file) {
+            return Ok(false);
+        }
+        let template = File::open(&self.template)?;
+        let Some(pages) = sqlite_log::pages(&log, &template)? else { return Ok(false) };
+        let file = File::options().write(true).open(&self.file)?;
+        sqlite_log::restore(&pages, &template, &file)?;
+        set_mark(&file)?;
+        Ok(true)
     }
 
     /// Puts a copy of the template in the file's place.
@@ -462,12 +503,30 @@ fn overwrite(from: &Path, to: &Path) -> std::io::Result<()> {
 
 #[async_trait]
 impl Attached for Slot {
+    /// Closing the last connection writes the log into the file and removes it.
+    fn closing(&mut self) {
+        let log = self.file.with_extension(LOG);
+        let linked = || std::fs::hard_link(self.file.with_extension("db-wal"), &log);
+        let linked = linked().or_else(|_| {
+            // Of a test whose process died here.
+            std::fs::remove_file(&log)?;
+            linked()
+        });
+        // Looked at after it: all that the test wrote before is then in this log.
+        self.log = linked.is_ok() && self.is_marked();
+        if !self.log {
+            let _ = std::fs::remove_file(&log);
+        }
+    }
+
     async fn settle(&mut self, how: Settle) -> Result<Settled> {
+        let log = std::mem::take(&mut self.log);
         if how.leaked > 0 {
             return Ok(Settled::Rebuild("a connection to it is still open".to_owned()));
         }
-        if !self.is_untouched() {
-            // Cheaper than finding out what changed in it.
+        // What fails in taking back leaves the file without its mark.
+        let taken_back = log && self.take_back().unwrap_or(false);
+        if !taken_back && !self.is_untouched() {
             self.copy_anew().await?;
         }
         Ok(Settled::Clean)

@@ -9,6 +9,7 @@ mod crash;
 mod dump;
 mod growth;
 mod manners;
+mod pages;
 mod parametrised;
 #[cfg(feature = "postgres")]
 mod pooler;
