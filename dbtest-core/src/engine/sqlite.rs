@@ -1,7 +1,8 @@
 //! SQLite: files in a folder as places. A clone is a copy of the file; a lease is a file lock.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, FileTimes, TryLockError};
+use std::fs::{File, FileTimes, Metadata, TryLockError};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -281,7 +282,8 @@ impl Places for Files {
     }
 
     async fn prepare(&self, name: &Name) -> Result<()> {
-        mark(&self.path(name, "db"))
+        let template = std::fs::metadata(self.path(&Name::template(name.fingerprint()), "db"));
+        mark(&self.path(name, "db"), &template.map(|meta| copied_from(&meta)).unwrap_or(UNTOUCHED))
     }
 
     async fn describe(&self, name: &Name, description: &Description) -> Result<()> {
@@ -311,7 +313,7 @@ impl Places for Files {
             return Ok(None);
         }
         let template = self.path(&Name::template(name.fingerprint()), "db");
-        let mut slot = Slot { template, file: self.path(name, "db"), log: false, _lock: lock };
+        let mut slot = Slot { template, file: self.path(name, "db"), log: None, _lock: lock };
         let settled = slot.settle(how).await?;
         Ok(Some((Box::new(slot), settled)))
     }
@@ -394,20 +396,31 @@ impl Hold for Held {
     }
 }
 
-/// The time of last change that a copy gets, long ago. Whoever writes to the file changes it.
+/// The second of last change that a copy gets, long ago. Whoever writes to the file changes it.
 const UNTOUCHED: Duration = Duration::from_secs(1_000_000_000);
 
+/// The time of last change of a copy of this template. Its fraction of the second tells the template
+/// from one that was built anew since, which has the same rows but perhaps not the same pages.
+fn copied_from(template: &Metadata) -> Duration {
+    let mut hash = DefaultHasher::new();
+    (template.len(), template.modified().ok()).hash(&mut hash);
+    #[cfg(unix)]
+    std::os::unix::fs::MetadataExt::ino(template).hash(&mut hash);
+    // Not zero, which is what a file system without fractions says.
+    UNTOUCHED + Duration::from_nanos(hash.finish() % 999_999_999 + 1)
+}
+
 /// Notes in the file itself that it is a copy to which nobody wrote.
-fn mark(file: &Path) -> Result<()> {
+fn mark(file: &Path, at: &Duration) -> Result<()> {
     File::options()
         .write(true)
         .open(file)
-        .and_then(|file| set_mark(&file))
+        .and_then(|file| set_mark(&file, at))
         .map_err(|error| Error::system(format!("mark {}", file.display()), error))
 }
 
-fn set_mark(file: &File) -> std::io::Result<()> {
-    file.set_times(FileTimes::new().set_modified(UNIX_EPOCH + UNTOUCHED))
+fn set_mark(file: &File, at: &Duration) -> std::io::Result<()> {
+    file.set_times(FileTimes::new().set_modified(UNIX_EPOCH + *at))
 }
 
 /// A leased file.
@@ -415,30 +428,30 @@ fn set_mark(file: &File) -> std::io::Result<()> {
 struct Slot {
     template: PathBuf,
     file: PathBuf,
-    /// The log has its second name, and all that the test wrote was in it and not in the file.
-    log: bool,
+    /// The log has its second name, and all that the test wrote was in it and not in the file, which
+    /// had this mark.
+    log: Option<Duration>,
     _lock: File,
 }
 
 impl Slot {
-    /// Whether nobody wrote to the file since it was copied.
-    fn is_marked(&self) -> bool {
-        let modified = std::fs::metadata(&self.file).and_then(|file| file.modified());
-        modified.is_ok_and(|time| {
-            time.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since == UNTOUCHED)
-        })
+    /// The file's mark, if nobody wrote to it since it was copied.
+    fn marked(&self) -> Option<Duration> {
+        let modified = std::fs::metadata(&self.file).and_then(|file| file.modified()).ok()?;
+        let since = modified.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        Some(since).filter(|since| since.as_secs() == UNTOUCHED.as_secs())
     }
 
     /// The same, and nothing waits beside it.
     fn is_untouched(&self) -> bool {
         let waits =
             |end: &str| std::fs::metadata(self.file.with_extension(end)).is_ok_and(|file| file.len() > 0);
-        self.is_marked() && !waits("db-wal") && !waits("db-journal")
+        self.marked().is_some() && !waits("db-wal") && !waits("db-journal")
     }
 
     /// Puts the template's pages in the place of those that the test wrote, as its log lists them.
     /// `false` if that can't be known.
-    fn take_back(&self) -> std::io::Result<bool> {
+    fn take_back(&self, mark: &Duration) -> std::io::Result<bool> {
         let path = self.file.with_extension(LOG);
         let log = File::open(&path)?;
         let is_last = sqlite_log::is_last(&log, &self.file);
@@ -450,10 +463,13 @@ impl Slot {
             return Ok(false);
         }
         let template = File::open(&self.template)?;
+        if copied_from(&template.metadata()?) != *mark {
+            return Ok(false);
+        }
         let Some(pages) = sqlite_log::pages(&log, &template)? else { return Ok(false) };
         let file = File::options().write(true).open(&self.file)?;
         sqlite_log::restore(&pages, &template, &file)?;
-        set_mark(&file)?;
+        set_mark(&file, mark)?;
         Ok(true)
     }
 
@@ -473,9 +489,9 @@ impl Slot {
                     }
                 }
             }
-            overwrite(&template, &file)
+            let of = overwrite(&template, &file)
                 .map_err(|error| Error::system(format!("copy the template {}", template.display()), error))?;
-            mark(&file)
+            mark(&file, &copied_from(&of))
         })
         .await
     }
@@ -493,12 +509,13 @@ fn was_closed(file: &Path) -> bool {
 }
 
 /// Copies into the file that is there, if there is one: its pages in memory are then used again,
-/// which takes half the time.
-fn overwrite(from: &Path, to: &Path) -> std::io::Result<()> {
+/// which takes half the time. Returns what was copied.
+fn overwrite(from: &Path, to: &Path) -> std::io::Result<Metadata> {
     let mut from = File::open(from)?;
     let mut to = File::options().create(true).truncate(false).write(true).open(to)?;
     let length = std::io::copy(&mut from, &mut to)?;
-    to.set_len(length)
+    to.set_len(length)?;
+    from.metadata()
 }
 
 #[async_trait]
@@ -513,19 +530,19 @@ impl Attached for Slot {
             linked()
         });
         // Looked at after it: all that the test wrote before is then in this log.
-        self.log = linked.is_ok() && self.is_marked();
-        if !self.log {
+        self.log = linked.ok().and_then(|()| self.marked());
+        if self.log.is_none() {
             let _ = std::fs::remove_file(&log);
         }
     }
 
     async fn settle(&mut self, how: Settle) -> Result<Settled> {
-        let log = std::mem::take(&mut self.log);
+        let log = self.log.take();
         if how.leaked > 0 {
             return Ok(Settled::Rebuild("a connection to it is still open".to_owned()));
         }
         // What fails in taking back leaves the file without its mark.
-        let taken_back = log && self.take_back().unwrap_or(false);
+        let taken_back = log.is_some_and(|mark| self.take_back(&mark).unwrap_or(false));
         if !taken_back && !self.is_untouched() {
             self.copy_anew().await?;
         }

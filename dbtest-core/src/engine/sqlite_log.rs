@@ -47,7 +47,7 @@ pub(super) fn pages(mut log: &File, mut template: &File) -> std::io::Result<Opti
         size => size,
     };
     let length = log.metadata()?.len();
-    if length < HEAD || size == 0 || (length - HEAD) % (FRAME_HEAD + size) != 0 {
+    if length < HEAD || size == 0 || !(length - HEAD).is_multiple_of(FRAME_HEAD + size) {
         return Ok(None);
     }
     let mut head = [0; HEAD as usize];

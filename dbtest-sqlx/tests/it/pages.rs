@@ -147,3 +147,16 @@ async fn a_connection_stays_open() {
     assert_eq!(file, self::file(&next));
     is_put_back(next).await;
 }
+
+/// As after a run of another process: its pages are not those that the slot was copied from.
+#[tokio::test]
+async fn the_template_was_built_anew() {
+    let db = fixture("anew").open().await.expect("a database");
+    let template = template(&file(&db));
+    is_put_back(db).await;
+    let mut connection =
+        SqliteConnection::connect(&format!("sqlite://{}", template.display())).await.expect("a connection");
+    run(&mut connection, "UPDATE book SET text = hex(randomblob(100)); VACUUM").await;
+    connection.close().await.expect("closed");
+    through_the_handle("anew", &[LITTLE]).await;
+}
