@@ -12,6 +12,8 @@ mod manners;
 mod parametrised;
 #[cfg(feature = "postgres")]
 mod pooler;
+#[cfg(feature = "postgres")]
+mod put_back;
 mod resets;
 mod round_trips;
 #[cfg(feature = "postgres")]
