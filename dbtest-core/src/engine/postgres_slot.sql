@@ -166,7 +166,7 @@ DECLARE
   -- waits for its disk much less. More is room that a test must have filled itself.
   much CONSTANT bigint := CASE current_setting('fsync') WHEN 'on' THEN 2097152 ELSE 262144 END;
   waste CONSTANT bigint := 131072;
-  soon CONSTANT int := 20;
+  soon CONSTANT int := 5;
   here CONSTANT oid := (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database());
   marks oid[];
   dirty oid[];
