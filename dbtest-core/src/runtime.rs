@@ -4,6 +4,7 @@
 use std::future::{Future, poll_fn};
 use std::sync::LazyLock;
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -60,6 +61,12 @@ pub(crate) async fn run_while_wanted<T: Send + 'static>(future: BoxFuture<'stati
         },
         None => unreachable!("one was spawned"),
     }
+}
+
+/// Waits by the clock of dbtest's runtime. Safe on every runtime, also where the clock is paused.
+pub(crate) fn sleep(time: Duration) -> tokio::time::Sleep {
+    let _entered = RUNTIME.enter();
+    tokio::time::sleep(time)
 }
 
 /// Runs work that blocks its thread, such as a call of a driver without async, on a thread of

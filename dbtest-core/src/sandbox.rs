@@ -2,11 +2,15 @@
 //! `dbtest-sandbox`.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use dbtest_sandbox::{Address, End, Listen, Options, Sandbox, Server, Upstream};
 use url::Url;
 
+use crate::config::config;
 use crate::error::{Error, Result};
+use crate::server::private;
 use crate::test_db::SANDBOX_WAIT;
 
 /// The SQL that guards a sandbox's transaction from below.
@@ -16,15 +20,22 @@ pub(crate) struct Guard {
     pub(crate) refuse: &'static str,
     /// Lets it succeed after all.
     pub(crate) allow: &'static str,
+    /// Puts back what a rollback does not.
+    pub(crate) last: &'static str,
+    /// Asks whether the place is at its baseline: it is if the answer is the same as the last time, and
+    /// not `no`.
+    pub(crate) check: &'static str,
 }
 
 /// A place's sandbox while a test has it, and its warm server connection between tests.
 #[derive(Default)]
 pub(crate) struct Wire {
     open: Option<Sandbox>,
-    /// Where its socket is.
+    /// Where its socket is, if that is no folder for all.
     folder: Option<tempfile::TempDir>,
     warm: Option<Upstream>,
+    /// What the last one's check answered.
+    checked: Option<String>,
 }
 
 impl fmt::Debug for Wire {
@@ -38,6 +49,8 @@ impl fmt::Debug for Wire {
 pub(crate) struct Ended {
     /// Why its transaction was not there any more.
     pub(crate) lost: Option<String>,
+    /// Its place was found to be at its baseline.
+    pub(crate) clean: bool,
 }
 
 impl Wire {
@@ -52,19 +65,22 @@ impl Wire {
         // The kind of socket that the server has, so that a query costs about the same.
         let listen = match &server.address {
             Address::Tcp(..) => Listen::Loopback,
-            Address::Unix(_) => {
-                // Only this user may enter it.
-                let folder = tempfile::Builder::new().prefix("dbtest-").tempdir();
-                let folder = folder.map_err(|error| Error::sandbox(&shown, error))?;
-                let listen = Listen::Folder(folder.path().to_owned());
-                self.folder = Some(folder);
-                listen
-            }
+            Address::Unix(_) => Listen::Folder(match sockets()? {
+                Some(folder) => folder.to_owned(),
+                None => {
+                    // Only this user may enter it.
+                    let folder = tempfile::Builder::new().prefix("dbtest-").tempdir();
+                    let folder = folder.map_err(|error| Error::sandbox(&shown, error))?;
+                    self.folder.insert(folder).path().to_owned()
+                }
+            }),
         };
         let options = Options {
             listen,
             guard: guard.refuse.to_owned(),
             allow_commit: guard.allow.to_owned(),
+            last: guard.last.to_owned(),
+            check: guard.check.to_owned(),
             wait: SANDBOX_WAIT,
         };
         let sandbox =
@@ -79,9 +95,13 @@ impl Wire {
     pub(crate) async fn close(&mut self, keep: bool) -> Option<Ended> {
         let sandbox = self.open.take()?;
         let closed = sandbox.close(if keep { End::Commit } else { End::Discard }).await;
-        self.warm = closed.upstream;
+        // Where something is unclear the connection goes too: what it did, the server counts when it ends.
+        self.warm = closed.upstream.filter(|_| closed.checked.is_some());
         self.folder = None;
-        Some(Ended { lost: closed.intact.err().map(|error| error.to_string()) })
+        let checked = closed.checked.filter(|answer| answer != "no");
+        let clean = checked.is_some() && checked == self.checked;
+        self.checked = checked;
+        Some(Ended { lost: closed.intact.err().map(|error| error.to_string()), clean })
     }
 
     /// The server process of the connection that stays open.
@@ -94,6 +114,27 @@ impl Wire {
         self.warm = None;
     }
 }
+
+/// The folder in which all sandboxes of this user have their sockets: to make one for each, and to
+/// remove it, costs more than all else about them. `None` if its path is too long for a socket's.
+fn sockets() -> Result<Option<&'static Path>> {
+    static FOLDER: OnceLock<Result<Option<PathBuf>>> = OnceLock::new();
+    let made = FOLDER.get_or_init(|| {
+        let folder = config()?.dir.join("sandboxes");
+        if folder.as_os_str().len() > LONGEST {
+            return Ok(None);
+        }
+        private(&config()?.dir)?;
+        private(&folder)?;
+        // Of processes that were killed.
+        crate::run::forget_old(&folder);
+        Ok(Some(folder))
+    });
+    made.as_ref().map(Option::as_deref).map_err(Clone::clone)
+}
+
+/// What a socket's path may have, less its name.
+const LONGEST: usize = 100 - "/.s.PGSQL.65535".len();
 
 fn malformed(url: &str) -> Error {
     Error::sandbox(&crate::url::shown(url), "its URL names no server that can be reached")
@@ -134,7 +175,10 @@ fn inside(url: &str, server: &Server, address: &Address, password: &str) -> Resu
     inside.set_query(None);
     let (host, port, folder) = match address {
         Address::Tcp(host, port) => (host.as_str(), Some(*port), None),
-        Address::Unix(socket) => ("localhost", None, socket.parent().and_then(|folder| folder.to_str())),
+        Address::Unix(socket) => {
+            let port = socket.extension().and_then(|port| port.to_str()?.parse().ok());
+            ("localhost", port, socket.parent().and_then(|folder| folder.to_str()))
+        }
     };
     let set = inside.set_host(Some(host)).is_ok()
         && inside.set_port(port).is_ok()
@@ -179,7 +223,7 @@ mod tests {
         let address = Address::Unix("/tmp/x/.s.PGSQL.5432".into());
         assert_eq!(
             inside(url, &server, &address, "p").expect("a URL"),
-            "postgres://me:p@localhost/app?sslmode=disable&host=/tmp/x"
+            "postgres://me:p@localhost:5432/app?sslmode=disable&host=/tmp/x"
         );
     }
 

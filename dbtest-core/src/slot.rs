@@ -34,6 +34,8 @@ pub struct Claim {
     idle_since: Instant,
     #[cfg(feature = "sandbox")]
     wire: Wire,
+    /// Its sandbox left it at its baseline.
+    clean: bool,
     /// Its part of the connections that all tests may have.
     share: Share,
 }
@@ -97,6 +99,7 @@ impl Claim {
     pub async fn end_sandbox(&mut self, keep: bool) -> Option<Boundary> {
         #[cfg(feature = "sandbox")]
         if let Some(ended) = self.wire.close(keep).await {
+            self.clean = ended.clean;
             return Some(match ended.lost {
                 None => Boundary::Intact,
                 Some(why) => Boundary::Broken(crate::backend::DbError::connection(None, why)),
@@ -151,6 +154,7 @@ impl Claim {
         let spared = self.spared();
         let how = Settle { leaked, rolled_back, restart_identity: self.restart_identity, spared };
         let settled = match &mut self.held {
+            Held::Slot(_) if std::mem::take(&mut self.clean) => Ok(Settled::Clean),
             Held::Slot(attached) => timed(Phase::Reset, attached.settle(how)).await,
             Held::Clone(_) => return self.discard().await,
         };
@@ -407,6 +411,7 @@ impl Ground {
             idle_since: Instant::now(),
             #[cfg(feature = "sandbox")]
             wire: Wire::default(),
+            clean: false,
             share,
         }
     }

@@ -34,6 +34,12 @@ static RUNTIME: LazyLock<Handle> = LazyLock::new(|| {
     handle
 });
 
+/// Does the work here, with sockets and tasks that belong to the sandboxes' thread.
+pub(crate) fn enter<T>(work: impl FnOnce() -> T) -> T {
+    let _entered = RUNTIME.enter();
+    work()
+}
+
 /// Runs the future on the sandboxes' thread. Awaiting its end is safe on every runtime.
 pub(crate) async fn run<T: Send + 'static>(future: Pin<Box<dyn Future<Output = T> + Send>>) -> T {
     match RUNTIME.spawn(future).await {

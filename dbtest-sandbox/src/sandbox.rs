@@ -1,6 +1,6 @@
 //! A sandbox: listens for clients, and ends with its test.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::client;
 use crate::error::Error;
 use crate::runtime;
 use crate::server::{self, Upstream};
-use crate::session::Session;
+use crate::session::{Ended, Session};
 use crate::shared::Shared;
 use crate::wire::{Address, Stream};
 
@@ -24,7 +24,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub enum Listen {
     /// On 127.0.0.1, on a port that is free.
     Loopback,
-    /// On a socket in this folder, which nobody else may enter.
+    /// On a socket in this folder, which nobody else may enter. Others may be there.
     Folder(PathBuf),
 }
 
@@ -37,6 +37,11 @@ pub struct Options {
     pub guard: String,
     /// SQL that lets the transaction commit after all, for [`End::Commit`].
     pub allow_commit: String,
+    /// SQL that runs last in a transaction that is rolled back, say, for what no rollback takes
+    /// back. Where it finds that a constraint does not hold, the transaction counts as lost.
+    pub last: String,
+    /// A query that is asked when the transaction is over, if all before it went well. It can't write.
+    pub check: String,
     /// How long a client waits for another one that holds a transaction and sends nothing. Then
     /// it gets SQLSTATE 40P01.
     pub wait: Duration,
@@ -48,6 +53,8 @@ impl Default for Options {
             listen: Listen::Loopback,
             guard: "SELECT 1".to_owned(),
             allow_commit: "SELECT 1".to_owned(),
+            last: String::new(),
+            check: String::new(),
             wait: Duration::from_secs(5),
         }
     }
@@ -71,6 +78,9 @@ pub struct Closed {
     pub upstream: Option<Upstream>,
     /// Whether the transaction was still there, and ours.
     pub intact: Result<(), Error>,
+    /// What [`Options::check`] answered: the first column. `None` if it was not asked, or if
+    /// [`Options::last`] failed.
+    pub checked: Option<String>,
 }
 
 /// Any number of clients inside one transaction that is never committed.
@@ -84,6 +94,8 @@ pub struct Sandbox {
     stop: oneshot::Sender<()>,
     accepting: JoinHandle<()>,
     allow_commit: String,
+    last: String,
+    check: String,
 }
 
 impl Sandbox {
@@ -92,7 +104,7 @@ impl Sandbox {
     /// # Errors
     /// [`Error::Listen`].
     pub async fn open(upstream: Upstream, options: Options) -> Result<Self, Error> {
-        runtime::run(Box::pin(open(upstream, options))).await
+        runtime::enter(|| open(upstream, options))
     }
 
     /// Where clients connect to.
@@ -143,26 +155,48 @@ impl Drop for Listener {
     }
 }
 
-async fn open(upstream: Upstream, options: Options) -> Result<Sandbox, Error> {
-    let (listener, address) = match options.listen {
+/// On the sandboxes' runtime. Nothing here waits, so that no thread has to wake another.
+fn open(upstream: Upstream, options: Options) -> Result<Sandbox, Error> {
+    let Options { listen, guard, allow_commit, last, check, wait } = options;
+    let (listener, address) = match listen {
         Listen::Loopback => {
-            let listener =
-                TcpListener::bind(("127.0.0.1", 0)).await.map_err(|error| Error::listen(&error))?;
+            let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| {
+                listener.set_nonblocking(true)?;
+                TcpListener::from_std(listener)
+            });
+            let listener = listener.map_err(|error| Error::listen(&error))?;
             let port = listener.local_addr().map_err(|error| Error::listen(&error))?.port();
             (Listener::Tcp(listener), Address::Tcp("127.0.0.1".to_owned(), port))
         }
         Listen::Folder(folder) => {
-            // The name that libpq looks for in a folder, with a port that is only a number.
-            let path = folder.join(".s.PGSQL.5432");
-            let listener = UnixListener::bind(&path).map_err(|error| Error::listen(&error))?;
+            let (listener, path) = bind(&folder)?;
             (Listener::Unix(listener, path.clone()), Address::Unix(path))
         }
     };
     let password = format!("{:016x}{:016x}", random()?, random()?);
-    let shared = Arc::new(Shared::new(Session::new(upstream, options.guard), password, options.wait));
+    let shared = Arc::new(Shared::new(Session::new(upstream, guard), password, wait));
     let (stop, stopped) = oneshot::channel();
     let accepting = tokio::spawn(accept(listener, Arc::clone(&shared), stopped));
-    Ok(Sandbox { address, shared, stop, accepting, allow_commit: options.allow_commit })
+    Ok(Sandbox { address, shared, stop, accepting, allow_commit, last, check })
+}
+
+/// A socket with a name that libpq looks for in a folder, and with a port that is free there: it is
+/// only a number.
+fn bind(folder: &Path) -> Result<(UnixListener, PathBuf), Error> {
+    const PORTS: std::ops::Range<u64> = 1024..65_536;
+    let count = PORTS.end - PORTS.start;
+    let first = random()?;
+    let mut last = std::io::Error::from(std::io::ErrorKind::AddrInUse);
+    for at in 0..count {
+        let port = PORTS.start + first.wrapping_add(at) % count;
+        let path = folder.join(format!(".s.PGSQL.{port}"));
+        match UnixListener::bind(&path) {
+            Ok(listener) => return Ok((listener, path)),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => last = error,
+            Err(error) => return Err(Error::listen(&error)),
+        }
+    }
+    Err(Error::listen(&last))
 }
 
 fn random() -> Result<u64, Error> {
@@ -208,41 +242,49 @@ fn note(shared: &Shared, ended: Result<(), JoinError>) {
 }
 
 async fn close(sandbox: Sandbox, end: End) -> Closed {
-    let Sandbox { shared, stop, accepting, allow_commit, .. } = sandbox;
+    let Sandbox { shared, stop, accepting, allow_commit, last, check, .. } = sandbox;
     let clients = shared.clients();
     let _ = stop.send(());
     note(&shared, accepting.await);
     let database = shared.database.clone();
     if let Some(words) = shared.panic() {
         let reason = format!("dbtest panicked while it served a client, which is a bug in dbtest: {words}");
-        return Closed { clients, upstream: None, intact: Err(Error::lost(&database, reason)) };
+        return Closed {
+            clients,
+            upstream: None,
+            intact: Err(Error::lost(&database, reason)),
+            checked: None,
+        };
     }
     shared.reclaim();
     // Every task that had it has ended.
     let Ok(mut session) = Arc::clone(&shared.session).try_lock_owned() else {
         let intact = Err(Error::lost(&database, "a client did not let go of it"));
-        return Closed { clients, upstream: None, intact };
+        return Closed { clients, upstream: None, intact, checked: None };
     };
     if session.waits() {
         let _ = cancel(&session).await;
     }
     session.wind_up();
-    let allow = (end == End::Commit).then_some(allow_commit.as_str());
-    let ended = match session.end(allow).await {
-        Ok(Ok(())) => Ok(()),
+    let ended = match end {
+        End::Discard => session.discard(&last, &check).await,
+        End::Commit => session.commit(&allow_commit).await,
+    };
+    let ended = match ended {
+        Ok(Ok(ended)) => Ok(ended),
         Ok(Err(reason)) => Err(Error::lost(&database, reason)),
         Err(error) => Err(Error::lost(&database, format!("the server's connection broke: {error}"))),
     };
-    let mut reusable = None;
-    if ended.is_ok() && session.run("DISCARD ALL").await.is_ok_and(|discarded| discarded.is_ok()) {
-        drop(session);
-        if let Some(shared) = Arc::into_inner(shared)
-            && let Some(session) = Arc::into_inner(shared.session)
-        {
-            reusable = Some(session.into_inner().upstream);
-        }
-    }
-    Closed { clients, upstream: reusable, intact: ended }
+    let Ended { checked, fresh } = match ended {
+        Ok(ended) => ended,
+        Err(error) => return Closed { clients, upstream: None, intact: Err(error), checked: None },
+    };
+    drop(session);
+    let upstream = Arc::into_inner(shared)
+        .and_then(|shared| Arc::into_inner(shared.session))
+        .map(|session| session.into_inner().upstream)
+        .filter(|_| fresh);
+    Closed { clients, upstream, intact: Ok(()), checked }
 }
 
 /// Asks the server to cancel what the session runs.
@@ -269,7 +311,8 @@ mod tests {
             database: "d".to_owned(),
         };
         let (key, parameters) = ((0, 0), std::collections::BTreeMap::new());
-        let upstream = Upstream { wire: Wire::new(Stream::Tcp(stream)), server, key, parameters };
+        let upstream =
+            Upstream { wire: Wire::new(Stream::Tcp(stream)), server, key, parameters, deferrable: None };
         let sandbox = Sandbox::open(upstream, Options::default()).await.expect("a sandbox");
         let ended = tokio::spawn(async { panic!("as told") }).await;
         note(&sandbox.shared, ended);

@@ -12,6 +12,7 @@ use postgres_protocol::message::backend::{ErrorResponseBody, Message};
 use postgres_protocol::message::frontend;
 
 use crate::error::Error;
+use crate::session::Deferrable;
 use crate::wire::{Address, Wire};
 
 /// A database on a running Postgres, and who asks for it.
@@ -41,6 +42,8 @@ pub struct Upstream {
     pub(crate) server: Server,
     pub(crate) key: (i32, i32),
     pub(crate) parameters: BTreeMap<String, String>,
+    /// The deferrable constraints of the database, once a sandbox had to know and was over.
+    pub(crate) deferrable: Option<Deferrable>,
 }
 
 impl Upstream {
@@ -116,7 +119,9 @@ async fn connect(server: Server) -> Result<Upstream, Error> {
             }
             Message::NoticeResponse(_) => {}
             Message::ErrorResponse(body) => return Err(Error::connect(&server, words(&body))),
-            Message::ReadyForQuery(_) => return Ok(Upstream { wire, server, key, parameters }),
+            Message::ReadyForQuery(_) => {
+                return Ok(Upstream { wire, server, key, parameters, deferrable: None });
+            }
             _ => {
                 let what = "it asks for a way to log in that is not spoken here";
                 return Err(Error::connect(&server, what.to_owned()));

@@ -71,6 +71,18 @@ pub(crate) enum Want {
     Write,
 }
 
+/// Deferrable constraints as SET CONSTRAINTS names them, and those that begin deferred.
+pub(crate) type Deferrable = [Vec<String>; 2];
+
+/// How the outer transaction ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The answer of the check, if all before it went well.
+    pub(crate) checked: Option<String>,
+    /// The session is as it was when it was new.
+    pub(crate) fresh: bool,
+}
+
 /// What came back since [`Session::start`].
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
@@ -84,6 +96,8 @@ pub(crate) struct Answer {
     own_error_body: BytesMut,
     /// The rows of our own queries.
     pub(crate) rows: Vec<Row>,
+    /// How many of our own queries had no answer yet when one failed, which is among them.
+    failed_at: Vec<usize>,
     /// Parameters that our own statements changed, as the client would be told.
     statuses: BytesMut,
     /// Statements and portals that were not made, by the client's names.
@@ -119,8 +133,7 @@ pub(crate) struct Session {
     pub(crate) applied: BTreeMap<String, String>,
     /// The client whose unnamed statement the server has.
     pub(crate) unnamed: Option<u32>,
-    /// Deferrable constraints as SET CONSTRAINTS names them, and those that begin deferred.
-    deferrable: Option<[Vec<String>; 2]>,
+    deferrable: Option<Deferrable>,
     /// They may have changed since what stands was kept.
     schema_changes: bool,
     /// What a client runs, for messages.
@@ -132,6 +145,7 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(upstream: Upstream, guard: String) -> Self {
+        let deferrable = upstream.deferrable.clone();
         Self {
             upstream,
             guard,
@@ -148,7 +162,7 @@ impl Session {
             copy_in: false,
             applied: BTreeMap::new(),
             unnamed: None,
-            deferrable: None,
+            deferrable,
             schema_changes: false,
             running: String::new(),
             lost: None,
@@ -267,6 +281,15 @@ impl Session {
     pub(crate) async fn run(&mut self, sql: &str) -> io::Result<Result<Vec<Row>, ServerError>> {
         self.start();
         self.send_own(sql);
+        self.finish().await?;
+        Ok(match self.answer.own_error.take() {
+            Some(error) => Err(error),
+            None => Ok(std::mem::take(&mut self.answer.rows)),
+        })
+    }
+
+    /// Waits for the answers to our own SQL, without a client.
+    async fn finish(&mut self) -> io::Result<()> {
         let mut nobody = BytesMut::new();
         let mut look = Look::new(By::Server);
         std::future::poll_fn(|cx| {
@@ -282,11 +305,7 @@ impl Session {
                 }
             }
         })
-        .await?;
-        Ok(match self.answer.own_error.take() {
-            Some(error) => Err(error),
-            None => Ok(std::mem::take(&mut self.answer.rows)),
-        })
+        .await
     }
 
     /// Forgets the last answer.
@@ -530,6 +549,7 @@ impl Session {
         let error = ServerError::read(&frame[5..]).unwrap_or_default();
         self.copy_in = false;
         if own {
+            self.answer.failed_at.push(self.replies.len());
             if self.answer.own_error.is_none() {
                 self.answer.own_error_body = BytesMut::from(&frame[..]);
                 self.answer.own_error = Some(error);
@@ -588,16 +608,7 @@ impl Session {
     pub(crate) async fn defers(&mut self) -> io::Result<bool> {
         if self.deferrable.is_none() {
             let rows = self.run(DEFERRABLE).await?.unwrap_or_default();
-            let mut lists = [Vec::new(), Vec::new()];
-            for row in rows {
-                if let [Some(name), Some(deferred)] = &row[..] {
-                    lists[0].push(name.clone());
-                    if deferred == "t" {
-                        lists[1].push(name.clone());
-                    }
-                }
-            }
-            self.deferrable = Some(lists);
+            self.deferrable = Some(deferrable(&rows));
         }
         Ok(self.deferrable.as_ref().is_some_and(|[all, _]| !all.is_empty()))
     }
@@ -625,37 +636,112 @@ impl Session {
         }
     }
 
-    /// Ends the outer transaction: proves that it is still there, then rolls it back, or commits
-    /// it after `allow`.
-    pub(crate) async fn end(&mut self, allow: Option<&str>) -> io::Result<Result<(), String>> {
-        if let Some(reason) = &self.lost {
-            return Ok(Err(reason.clone()));
-        }
-        if !self.outer {
-            return Ok(Ok(()));
-        }
-        let mut sql = match self.base {
+    /// Proves that the outer transaction is still there: then nothing of what clients did is open.
+    fn proof(&self) -> String {
+        let back = match self.base {
             Base::Undo => format!("ROLLBACK TO SAVEPOINT {SAVEPOINT}; "),
             _ => String::new(),
         };
-        sql.push_str(&format!("RELEASE SAVEPOINT {SAVEPOINT}"));
-        if let Err(error) = self.run(&sql).await? {
+        format!("{back}RELEASE SAVEPOINT {SAVEPOINT}")
+    }
+
+    /// Rolls the outer transaction back, after it has proved that it is still there, makes the session
+    /// as it was when it was new, and asks the check. All in one go.
+    pub(crate) async fn discard(&mut self, last: &str, check: &str) -> io::Result<Result<Ended, String>> {
+        if let Some(reason) = &self.lost {
+            return Ok(Err(reason.clone()));
+        }
+        self.start();
+        // What a client left on its way is answered first.
+        let before = self.replies.len();
+        let outer = self.outer;
+        if outer {
+            self.send_own(&self.proof());
+            // Whoever the clients were.
+            self.send_own(&format!("SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; {last}"));
+            self.outer = false;
+            self.send_own(&format!("ROLLBACK; {RENEW}"));
+        } else {
+            self.send_own(RENEW);
+        }
+        self.send_own(check);
+        // What no transaction of a client has changed.
+        let asks = self.upstream.deferrable.is_none() && self.deferrable.is_some();
+        if asks {
+            self.send_own(DEFERRABLE);
+        }
+        let sent = self.replies.len();
+        self.finish().await?;
+        let answer = std::mem::take(&mut self.answer);
+        let failed: Vec<usize> =
+            answer.failed_at.iter().filter_map(|left| (sent - left).checked_sub(before)).collect();
+        let error = answer.own_error.unwrap_or_default();
+        if outer && failed.contains(&0) {
             return Ok(Err(error.message));
         }
-        self.outer = false;
-        let ended = match allow {
-            Some(allow) => self.run(&format!("{allow}; COMMIT")).await?,
-            None => self.run("ROLLBACK").await?,
-        };
         if self.status != b'I' {
             return Ok(Err("it could not be ended".to_owned()));
         }
         self.lost = None;
-        Ok(match ended {
-            Ok(_) => Ok(()),
-            Err(error) => Err(error.message),
-        })
+        // A class of SQLSTATE: a constraint that is checked at COMMIT.
+        if outer && failed.first() == Some(&1) && error.code.starts_with("23") {
+            return Ok(Err(error.message));
+        }
+        let renewed = if outer { 2 } else { 0 };
+        let fresh = !failed.contains(&renewed);
+        if asks && failed.is_empty() {
+            let rows: Vec<Row> = answer.rows.iter().rev().take_while(|row| row.len() == 2).cloned().collect();
+            self.upstream.deferrable = Some(deferrable(&rows));
+        }
+        let checked = match failed.is_empty() && !check.is_empty() {
+            true => {
+                answer.rows.into_iter().rfind(|row| row.len() == 1).and_then(|row| row.into_iter().next()?)
+            }
+            false => None,
+        };
+        Ok(Ok(Ended { checked, fresh }))
     }
+
+    /// Commits the outer transaction after `allow`, if it is still there.
+    pub(crate) async fn commit(&mut self, allow: &str) -> io::Result<Result<Ended, String>> {
+        if let Some(reason) = &self.lost {
+            return Ok(Err(reason.clone()));
+        }
+        if self.outer {
+            if let Err(error) = self.run(&self.proof()).await? {
+                return Ok(Err(error.message));
+            }
+            self.outer = false;
+            let ended = self.run(&format!("{allow}; COMMIT")).await?;
+            if self.status != b'I' {
+                return Ok(Err("it could not be ended".to_owned()));
+            }
+            self.lost = None;
+            if let Err(error) = ended {
+                return Ok(Err(error.message));
+            }
+        }
+        let fresh = self.run("DISCARD ALL").await?.is_ok();
+        Ok(Ok(Ended { checked: None, fresh }))
+    }
+}
+
+/// What DISCARD ALL does to a session, but for the plans: without those each end would plan its
+/// queries anew.
+const RENEW: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; DEALLOCATE ALL; UNLISTEN *; \
+     SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
+
+fn deferrable(rows: &[Row]) -> Deferrable {
+    let mut lists = Deferrable::default();
+    for row in rows {
+        if let [Some(name), Some(deferred)] = &row[..] {
+            lists[0].push(name.clone());
+            if deferred == "t" {
+                lists[1].push(name.clone());
+            }
+        }
+    }
+    lists
 }
 
 /// Moves bytes to the client, without a copy where there are many and none before them.

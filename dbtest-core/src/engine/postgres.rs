@@ -416,6 +416,8 @@ impl Places for Databases {
         Ok(Sandboxing::Wire(crate::sandbox::Guard {
             refuse: "INSERT INTO _dbtest.guard VALUES (1)",
             allow: "SET LOCAL dbtest.commit = 'on'",
+            last: "SELECT _dbtest.put_back()",
+            check: "SELECT _dbtest.untouched()",
         }))
     }
 

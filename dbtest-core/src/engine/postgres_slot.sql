@@ -26,9 +26,11 @@ CREATE TABLE @meta@.target (relid oid NOT NULL, target oid NOT NULL);
 CREATE INDEX ON @meta@.target (relid);
 -- Where foreign keys can't be switched off: resetting tab needs affected reset too.
 CREATE TABLE @meta@.closure (tab oid NOT NULL, affected oid NOT NULL);
-CREATE TABLE @meta@.seq (oid oid PRIMARY KEY, seen bigint, value bigint NOT NULL, called boolean NOT NULL);
+-- read is how often the server had read it at its baseline; there is room for that to change.
+CREATE TABLE @meta@.seq (
+  oid oid PRIMARY KEY, value bigint NOT NULL, called boolean NOT NULL, read bigint) WITH (fillfactor = 40);
 CREATE TABLE @meta@.lob (oid oid PRIMARY KEY);
-CREATE TABLE @meta@.state (settings text, digest text);
+CREATE TABLE @meta@.state (settings text, digest text, counted text);
 
 -- Not in SQL, which would be planned anew in each reset.
 CREATE FUNCTION @meta@.settings() RETURNS text LANGUAGE plpgsql STABLE AS $f$
@@ -146,8 +148,7 @@ BEGIN
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE @mine@ AND c.relkind = 'S' AND c.relpersistence <> 't'
   LOOP
-    EXECUTE format('INSERT INTO @meta@.seq SELECT %s, pg_sequence_last_value(%s::regclass), last_value, is_called FROM %s',
-                   t.oid, t.oid, t.name);
+    EXECUTE format('INSERT INTO @meta@.seq SELECT %s, last_value, is_called FROM %s', t.oid, t.name);
   END LOOP;
   INSERT INTO @meta@.lob SELECT oid FROM pg_catalog.pg_largeobject_metadata WHERE @lobs@;
 END $do$;
@@ -165,6 +166,7 @@ DECLARE
   -- waits for its disk much less. More is room that a test must have filled itself.
   much CONSTANT bigint := CASE current_setting('fsync') WHEN 'on' THEN 2097152 ELSE 262144 END;
   waste CONSTANT bigint := 131072;
+  soon CONSTANT int := 5;
   here CONSTANT oid := (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database());
   marks oid[];
   dirty oid[];
@@ -178,13 +180,18 @@ BEGIN
   -- The list of all connections with all that is known of each costs more, and is rarely needed.
   WHILE EXISTS (SELECT FROM pg_stat_get_backend_idset() b WHERE pg_stat_get_backend_dbid(b) = here
       AND pg_stat_get_backend_pid(b) NOT IN (pg_backend_pid(), spared)) LOOP
-    EXIT WHEN (SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_get_activity(NULL) a
-        WHERE a.pid NOT IN (pg_backend_pid(), spared) AND @others@) = 0;
+    -- One that ends takes a part of a millisecond, which is the least that can be slept.
+    IF polls = 0 OR polls > soon THEN
+      EXIT WHEN (SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_get_activity(NULL) a
+          WHERE a.pid NOT IN (pg_backend_pid(), spared) AND @others@) = 0;
+    END IF;
     IF polls = 500 THEN
       RETURN 'busy';
     END IF;
     polls := polls + 1;
-    PERFORM pg_sleep(0.0002);
+    IF polls > soon THEN
+      PERFORM pg_sleep(0.001);
+    END IF;
     -- Who is connected is looked up once in a transaction.
     PERFORM pg_stat_clear_snapshot();
   END LOOP;
@@ -242,13 +249,28 @@ BEGIN
       END LOOP;
     END IF;
     DELETE FROM @meta@.mark WHERE relid <> 0;
-    IF pg_relation_size('@meta@.mark') > waste / 2 THEN
-      lost := lost || E'\n@meta@.mark';
-    END IF;
   END IF;
-  -- Sequences move without a mark, also in what was rolled back.
-  PERFORM setval(s.oid::regclass, s.value, s.called) FROM @meta@.seq s
-    WHERE pg_sequence_last_value(s.oid::regclass) IS DISTINCT FROM s.seen;
+  -- Also with what was rolled back, which every look at the marks reads.
+  IF pg_relation_size('@meta@.mark') > 16384 THEN
+    lost := lost || E'\n@meta@.mark';
+  END IF;
+  -- Sequences move without a mark, also in what was rolled back. None moves without being read, and the
+  -- server counts that: sessions that are gone have told it, and ours is asked as well.
+  IF current_setting('server_version_num')::int >= 150000 AND current_setting('track_counts') = 'on' THEN
+    PERFORM set_config('stats_fetch_consistency', 'none', false);
+    IF EXISTS (SELECT FROM @meta@.state k WHERE k.counted IS DISTINCT FROM
+        coalesce(pg_stat_get_db_stat_reset_time(here)::text, 'ever since')) THEN
+      UPDATE @meta@.seq SET read = NULL;
+      UPDATE @meta@.state SET counted = coalesce(pg_stat_get_db_stat_reset_time(here)::text, 'ever since');
+    END IF;
+    UPDATE @meta@.seq s SET read = CASE WHEN setval(s.oid::regclass, s.value, s.called) IS NOT NULL
+        THEN pg_stat_get_blocks_fetched(s.oid) + pg_stat_get_xact_blocks_fetched(s.oid) END
+      WHERE s.read IS DISTINCT FROM pg_stat_get_blocks_fetched(s.oid) + pg_stat_get_xact_blocks_fetched(s.oid);
+  ELSE
+    -- Of one that was not called nothing cheaper tells that it was set.
+    PERFORM setval(s.oid::regclass, s.value, s.called) FROM @meta@.seq s
+      WHERE NOT s.called OR pg_sequence_last_value(s.oid::regclass) IS DISTINCT FROM s.value;
+  END IF;
   PERFORM lo_unlink(l.oid) FROM pg_catalog.pg_largeobject_metadata l
     WHERE @lobs@ AND NOT EXISTS (SELECT FROM @meta@.lob b WHERE b.oid = l.oid);
   RETURN 'clean' || lost;

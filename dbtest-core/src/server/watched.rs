@@ -53,7 +53,7 @@ pub(crate) async fn or_silence<B: Backend, T>(
     tokio::select! {
         biased;
         done = work => Ok(done),
-        error = runtime::run_while_wanted(Box::pin(async move { silence(open::<B>, &url).await })) => Err(error),
+        error = silence_elsewhere(open::<B>, url) => Err(error),
     }
 }
 
@@ -61,16 +61,38 @@ pub(crate) async fn or_silence<B: Backend, T>(
 async fn silence(open: Open, url: &str) -> DbError {
     loop {
         tokio::time::sleep(SILENCE).await;
-        match tokio::time::timeout(SILENCE, open(url.to_owned())).await {
-            Ok(Ok(session)) => drop(tokio::time::timeout(SILENCE, session.close()).await),
-            // It refuses us in words of its own, so it is there.
-            Ok(Err(error)) if error.code.is_some() => {}
-            Ok(Err(error)) => {
-                let why = format!("no answer, and nobody is let in any more: {}", error.message);
-                return DbError::connection(None, why);
-            }
-            Err(_) => return silent(2 * SILENCE),
+        if let Some(error) = asked(open, url).await {
+            return error;
         }
+    }
+}
+
+/// The same on whatever runtime. Nothing is spawned before the first time that it asks.
+async fn silence_elsewhere(open: Open, url: String) -> DbError {
+    loop {
+        runtime::sleep(SILENCE).await;
+        let url = url.clone();
+        let asks = runtime::run_while_wanted(Box::pin(async move { asked(open, &url).await }));
+        if let Some(error) = asks.await {
+            return error;
+        }
+    }
+}
+
+/// Why the server is not there, if it isn't.
+async fn asked(open: Open, url: &str) -> Option<DbError> {
+    match tokio::time::timeout(SILENCE, open(url.to_owned())).await {
+        Ok(Ok(session)) => {
+            let _ = tokio::time::timeout(SILENCE, session.close()).await;
+            None
+        }
+        // It refuses us in words of its own, so it is there.
+        Ok(Err(error)) if error.code.is_some() => None,
+        Ok(Err(error)) => {
+            let why = format!("no answer, and nobody is let in any more: {}", error.message);
+            Some(DbError::connection(None, why))
+        }
+        Err(_) => Some(silent(2 * SILENCE)),
     }
 }
 

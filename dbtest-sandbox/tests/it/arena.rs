@@ -90,8 +90,11 @@ impl Ground {
     }
 
     pub fn sandbox(&self, wait: Duration) -> Sandbox {
+        self.sandbox_with(Options { wait, ..Options::default() })
+    }
+
+    pub fn sandbox_with(&self, options: Options) -> Sandbox {
         let server = self.server.clone();
-        let options = Options { wait, ..Options::default() };
         wait_for(async {
             let upstream = Upstream::connect(server).await.expect("the server");
             Sandbox::open(upstream, options).await.expect("a sandbox")

@@ -4,6 +4,7 @@
 #![allow(missing_docs, unreachable_pub)]
 
 mod arena;
+mod ending;
 mod fuzz;
 mod fuzzed;
 mod hostile;

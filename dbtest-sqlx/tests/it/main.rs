@@ -13,6 +13,8 @@ mod pages;
 mod parametrised;
 #[cfg(feature = "postgres")]
 mod pooler;
+#[cfg(feature = "postgres")]
+mod put_back;
 mod resets;
 mod round_trips;
 #[cfg(feature = "postgres")]
