@@ -36,7 +36,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
 /// would say.
 fn described(model: &Model) -> TokenStream {
     let (name, fields) = (&model.name, model.fields.iter().map(|field| &field.name));
-    if model.row.to_string() == name.to_string() {
+    if *name == model.row.to_string() {
         return TokenStream::new();
     }
     quote! {
