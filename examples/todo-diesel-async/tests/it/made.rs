@@ -56,6 +56,6 @@ async fn completing_writes_two_rows(db: TestDb<DieselAsyncSqlite>) -> Result<(),
 #[dbtest_diesel::asynchronous::test]
 async fn the_schema_takes_what_the_factories_make(pool: Pool) {
     let mut connection = pool.get().await.expect("a connection");
-    let all = [List::factory().lint(&mut *connection).await, Item::factory().lint(&mut *connection).await];
+    let all = [List::factory().lint(&mut connection).await, Item::factory().lint(&mut connection).await];
     dbtest_factory::Refused::all(all).expect("no factory is refused");
 }

@@ -56,6 +56,6 @@ async fn completing_writes_two_rows(db: TestDb<DieselSqlite>) -> Result<(), Box<
 #[dbtest_diesel::test]
 async fn the_schema_takes_what_the_factories_make(pool: Pool) {
     let mut connection = pool.get().expect("a connection");
-    let all = [List::factory().lint(&mut *connection), Item::factory().lint(&mut *connection)];
+    let all = [List::factory().lint(&mut connection), Item::factory().lint(&mut connection)];
     dbtest_factory::Refused::all(all).expect("no factory is refused");
 }
