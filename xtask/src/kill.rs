@@ -59,7 +59,11 @@ fn kill_leg(workspace: &Workspace, leg: Leg, times: u32) -> Result<bool, String>
         eprintln!("FAILED   {name}: it is not green before anything was killed");
         return Ok(false);
     }
-    let (_, takes) = run()?;
+    let (green, takes) = run()?;
+    if !green {
+        eprintln!("FAILED   {name}: it is not green twice before anything was killed");
+        return Ok(false);
+    }
     let log = workspace.logs.join("kill.log");
     let (mut failed, mut killed, mut missed) = (0, 0, 0);
     while killed < times {
