@@ -170,6 +170,9 @@ fn soak_engine(program: &Path, engine: &str, soak: &Soak, logs: &Path) -> Result
         println!("  failed: see {}", log.display());
     }
     let held = after.lines().any(|line| line.contains("places") && !line.contains(" held 0 half-made 0"));
+    if held {
+        println!("  something is held or half-made");
+    }
     // As many slots as tests ran at once stay for the next run, and as many clones made ahead.
     let slots = 2 * 2 * soak.processes;
     let grown = files_after > files_before + FILES_OF_A_SLOT * slots || containers_after > containers_before;

@@ -34,10 +34,24 @@ fn processes(test: &str, url: &str) -> Vec<(bool, String)> {
 
 macro_rules! engine {
     ($engine:ident, $backend:ident, $home:literal, $make:expr, $owned:expr, $drop:expr) => {
-        mod $engine {
-            use dbtest_sqlx::$backend;
+        pub(crate) mod $engine {
+            use dbtest_sqlx::{TestDb, $backend};
 
             use super::*;
+
+            /// Drops the user, and the databases that stand in the way.
+            pub(crate) async fn forget(db: &TestDb<$backend>, user: &str) {
+                let owned: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe($owned(user)))
+                    .fetch_all(db.handle())
+                    .await
+                    .expect("databases");
+                for name in owned {
+                    let drop = sqlx::AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"));
+                    sqlx::raw_sql(drop).execute(db.handle()).await.expect("dropped");
+                }
+                let drop = sqlx::AssertSqlSafe($drop(user));
+                sqlx::raw_sql(drop).execute(db.handle()).await.expect("dropped");
+            }
 
             /// In a child: opens as many connections as its pool has, at once, and uses each.
             async fn crowd(url: String) {
@@ -81,16 +95,7 @@ macro_rules! engine {
                 for (passed, said) in &ended {
                     assert!(passed, "{said}");
                 }
-                let owned: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe($owned(&user)))
-                    .fetch_all(db.handle())
-                    .await
-                    .expect("databases");
-                for name in owned {
-                    let drop = sqlx::AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"));
-                    sqlx::raw_sql(drop).execute(db.handle()).await.expect("dropped");
-                }
-                let drop = sqlx::AssertSqlSafe($drop(&user));
-                sqlx::raw_sql(drop).execute(db.handle()).await.expect("dropped");
+                forget(&db, &user).await;
                 db.close().await.expect("closed");
             }
         }

@@ -6,12 +6,12 @@ use sqlx::AssertSqlSafe;
 use crate::bad_input::as_user;
 
 macro_rules! engine {
-    ($engine:ident, $backend:ident, $home:literal, $make:ident, $owned:ident, $drop:ident) => {
+    ($engine:ident, $backend:ident, $home:literal, $make:ident) => {
         mod $engine {
             use dbtest_sqlx::$backend;
 
             use super::*;
-            use crate::budget::{$drop, $make, $owned};
+            use crate::budget::{$engine::forget, $make};
 
             async fn who_has(server: Server) -> String {
                 let fixture = Fixture::<$backend>::new()
@@ -42,15 +42,7 @@ macro_rules! engine {
                 assert_eq!(who_has(Server::auto()).await, first);
                 assert_eq!(who_has(other).await, user);
 
-                for name in sqlx::query_scalar::<_, String>(AssertSqlSafe($owned(&user)))
-                    .fetch_all(db.handle())
-                    .await
-                    .expect("databases")
-                {
-                    let drop = AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"));
-                    sqlx::raw_sql(drop).execute(db.handle()).await.expect("dropped");
-                }
-                sqlx::raw_sql(AssertSqlSafe($drop(&user))).execute(db.handle()).await.expect("dropped");
+                forget(&db, &user).await;
                 db.close().await.expect("closed");
             }
         }
@@ -58,6 +50,6 @@ macro_rules! engine {
 }
 
 #[cfg(feature = "postgres")]
-engine!(postgres, SqlxPostgres, "postgres", make_postgres, owned_postgres, drop_postgres);
+engine!(postgres, SqlxPostgres, "postgres", make_postgres);
 #[cfg(feature = "mysql")]
-engine!(mysql, SqlxMySql, "information_schema", make_mysql, owned_mysql, drop_mysql);
+engine!(mysql, SqlxMySql, "information_schema", make_mysql);
