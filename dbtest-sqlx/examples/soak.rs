@@ -2,7 +2,7 @@
 //! threads and says what they took, `soak look ENGINE` says what is on the server.
 
 use dbtest_sqlx::conformance::Op;
-use dbtest_sqlx::{Fixture, Inventory, Probe, SqlxMySql, SqlxPostgres, SqlxSqlite, Strategy};
+use dbtest_sqlx::{Fixture, Inventory, PlaceKind, Probe, SqlxMySql, SqlxPostgres, SqlxSqlite, Strategy};
 
 fn fixture<B: Probe>() -> Fixture<B> {
     Fixture::new()
@@ -69,8 +69,16 @@ async fn look<B: Probe>() {
             Ok(inventory) => match inventory.list().await {
                 Ok(places) => {
                     let held = places.iter().filter(|place| place.held).count();
-                    let half = places.iter().filter(|place| place.label.is_none()).count();
-                    println!("places {} held {held} half-made {half}", places.len());
+                    // A clone is described when a test takes it; until then it is one that was made ahead.
+                    let unnamed = places.iter().filter(|place| place.label.is_none());
+                    let (ahead, half): (Vec<_>, Vec<_>) =
+                        unnamed.partition(|place| place.kind == PlaceKind::Clone);
+                    println!(
+                        "places {} held {held} half-made {} made ahead {}",
+                        places.len(),
+                        half.len(),
+                        ahead.len()
+                    );
                 }
                 Err(error) => println!("cannot look: {error}"),
             },

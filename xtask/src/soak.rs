@@ -97,12 +97,15 @@ fn soak_engine(program: &Path, engine: &str, soak: &Soak, logs: &Path) -> Result
     // A folder of its own, so that nobody else's files are counted.
     let folder = std::env::var_os("DBTEST_DIR").map_or_else(own_folder, PathBuf::from);
     let failed = |error: std::io::Error| format!("could not start {}: {error}", program.display());
-    let start = |number: usize| -> Result<(Child, PathBuf), String> {
+    let start = |number: usize, tests: usize| -> Result<(Child, PathBuf), String> {
         let log = logs.join(format!("soak-{engine}-{number}.log"));
         let out = File::create(&log).map_err(failed)?;
         let err = out.try_clone().map_err(failed)?;
         let mut command = Command::new(program);
-        command.args(["run", engine, &each.to_string()]).env("DBTEST_DOTENV", "0").env("DBTEST_DIR", &folder);
+        command
+            .args(["run", engine, &tests.to_string()])
+            .env("DBTEST_DOTENV", "0")
+            .env("DBTEST_DIR", &folder);
         let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().map_err(failed)?;
         Ok((child, log))
     };
@@ -115,12 +118,13 @@ fn soak_engine(program: &Path, engine: &str, soak: &Soak, logs: &Path) -> Result
         )
     };
     // One first, so that the server and the template are there, and are not measured.
-    let mut first = start(0)?.0;
-    first.wait().map_err(failed)?;
+    let alone = |number| start(number, 8)?.0.wait().map_err(failed);
+    alone(0)?;
     let (before, server_before) = (look()?, servers(engine));
     let (files_before, containers_before) = (files(&folder), containers());
     let started = Instant::now();
-    let processes: Vec<_> = (1..=soak.processes).map(start).collect::<Result<_, _>>()?;
+    let processes: Vec<_> =
+        (1..=soak.processes).map(|number| start(number, each)).collect::<Result<_, _>>()?;
     let (mut said, mut broken) = (Vec::new(), Vec::new());
     for (mut child, log) in processes {
         while child.try_wait().map_err(failed)?.is_none() {
@@ -136,6 +140,8 @@ fn soak_engine(program: &Path, engine: &str, soak: &Soak, logs: &Path) -> Result
         }
     }
     let took = started.elapsed();
+    // What a process leaves that ends, the clones that it made ahead for one, the next one drops.
+    alone(soak.processes + 1)?;
     let (after, server_after) = (look()?, servers(engine));
     let (files_after, containers_after) = (files(&folder), containers());
     let most = |of: fn(&Said) -> u64| said.iter().map(of).max().unwrap_or(0);
@@ -169,22 +175,41 @@ fn soak_engine(program: &Path, engine: &str, soak: &Soak, logs: &Path) -> Result
     for log in &broken {
         println!("  failed: see {}", log.display());
     }
-    let held = after.lines().any(|line| line.contains("places") && !line.contains(" held 0 half-made 0"));
+    let held = after.lines().any(|line| line.contains("places") && !line.contains(" held 0 half-made 0 "));
     if held {
         println!("  something is held or half-made");
     }
-    // As many slots as tests ran at once stay for the next run, and as many clones made ahead.
+    // The last process has made at most one for each core ahead.
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let ahead = made_ahead(&after) > cores;
+    if ahead {
+        println!("  clones of those who have ended are still there");
+    }
+    // As many slots as tests ran at once stay for the next run: one for rollback and truncate, one of schemas.
     let slots = 2 * 2 * soak.processes;
     let grown = files_after > files_before + FILES_OF_A_SLOT * slots || containers_after > containers_before;
     if grown {
         println!("  something was left behind");
     }
-    Ok(broken.is_empty() && !held && !grown)
+    Ok(broken.is_empty() && !held && !ahead && !grown)
+}
+
+/// Reads `places 9 held 0 half-made 0 made ahead 2` of each server.
+fn made_ahead(text: &str) -> usize {
+    let numbers =
+        text.lines().filter_map(|line| line.rsplit_once("made ahead ")?.1.trim().parse::<usize>().ok());
+    numbers.sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clones_made_ahead_are_counted_over_all_servers() {
+        let text = "places 9 held 0 half-made 0 made ahead 2\nno server: none\nplaces 3 held 0 half-made 0 made ahead 1\n";
+        assert_eq!(made_ahead(text), 3);
+    }
 
     #[test]
     fn the_last_line_is_what_a_process_said() {
