@@ -5,5 +5,6 @@ mod on_diesel;
 mod on_seaorm;
 mod on_sqlx;
 mod random;
+mod samples;
 mod schema;
 mod told;
