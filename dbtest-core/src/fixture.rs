@@ -193,8 +193,8 @@ impl<B: Backend> Fixture<B> {
 
     /// Rows for this test alone: files as in [`seed_files`](Fixture::seed_files), loaded in order
     /// into the place that the test has leased, before it gets its handle. They cost as long as
-    /// loading them takes, in every test, and no template; those that many tests share are cheaper
-    /// as `seed_files`.
+    /// loading them takes, in every test, and no template; many rows that many tests share are
+    /// cheaper as `seed_files`.
     ///
     /// Under `rollback` on MySQL and SQLite nobody but the test's own connection can write into
     /// its transaction, so there they are part of the template after all.
@@ -208,7 +208,23 @@ impl<B: Backend> Fixture<B> {
         self
     }
 
-    /// The same for all `.sql`, `.csv` and `.json` files of a folder, in the order of their names.
+    /// The same for files that the test was compiled with: the name of each, which says what it
+    /// holds, and its content. The attribute's `seeds("users.sql", "books.csv")` is this.
+    pub fn seeds_included(
+        mut self,
+        files: impl IntoIterator<Item = (impl AsRef<Path>, impl Into<Vec<u8>>)>,
+    ) -> Self {
+        let mut added = files.into_iter();
+        let added =
+            added.try_for_each(|(name, content)| self.own.seed_content(name.as_ref(), content.into()));
+        if let Err(error) = added {
+            self.wrong.get_or_insert(error);
+        }
+        self
+    }
+
+    /// All `.sql`, `.csv` and `.json` files of a folder, in the order of their names, as in
+    /// [`seed_files`](Fixture::seed_files): part of the baseline.
     pub fn seed_dir(self, folder: impl AsRef<Path>) -> Self {
         let folder = self.resolve(folder.as_ref());
         self.try_setup(|setup| setup.seed_folder(&folder))
@@ -487,8 +503,20 @@ impl<B: Backend> Fixture<B> {
             pool: strategy.connections(B::ENGINE, max_connections),
             restart_identity: self.restart_identity,
         };
-        let ground = self.ground_of(&self.setup, &site)?;
-        let mut context = Context {
+        // Where the handle is one connection inside a transaction, nobody else can write into that.
+        let (in_lease, in_template) = match strategy.promises(B::ENGINE).many_connections {
+            true => (Some(&self.own), None),
+            false => (None, Some(&self.own)),
+        };
+        let ground = match in_template.filter(|own| !own.steps.is_empty()) {
+            None => self.ground_of(&self.setup, &site)?,
+            Some(own) => {
+                let mut whole = self.setup.clone();
+                whole.steps.extend(own.steps.iter().cloned());
+                self.ground_of(&whole, &site)?
+            }
+        };
+        let context = Context {
             ground,
             engine: B::ENGINE,
             test: test.to_owned(),
@@ -497,21 +525,12 @@ impl<B: Backend> Fixture<B> {
             begun,
             _load: Arc::new(load),
         };
-        let mut lease = strategy.acquire(&context).await?;
-        if !self.own.steps.is_empty() {
-            let done = Outcome::untouched();
-            if lease.place.sandbox.is_some() {
-                strategy.release(&context, lease, &done).await?;
-                let mut whole = self.setup.clone();
-                whole.steps.extend(self.own.steps.iter().cloned());
-                context.ground = self.ground_of(&whole, &site)?;
-                lease = strategy.acquire(&context).await?;
-            } else {
-                let fill = fill(self.own.clone(), Arc::clone(&site.connect));
-                if let Err(error) = fill(lease.place.clone()).await {
-                    strategy.release(&context, lease, &done).await?;
-                    return Err(error);
-                }
+        let lease = strategy.acquire(&context).await?;
+        if let Some(own) = in_lease.filter(|own| !own.steps.is_empty()) {
+            let fill = fill(own.clone(), Arc::clone(&site.connect));
+            if let Err(error) = fill(lease.place.clone()).await {
+                strategy.release(&context, lease, &Outcome::untouched()).await?;
+                return Err(error);
             }
         }
         Ok((lease, context, strategy))

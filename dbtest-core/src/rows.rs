@@ -63,17 +63,21 @@ impl RowFile {
 
     /// The file's rows in their order.
     pub(crate) fn rows(&self) -> Result<Vec<Row>, Wrong> {
-        let text = std::str::from_utf8(&self.content).map_err(|error| Wrong {
-            line: line_at(&self.content, error.valid_up_to()),
-            why: "this is not UTF-8".to_owned(),
-        })?;
-        // As spreadsheets write it in front.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let text = text(&self.content)?;
         match self.format {
             Format::Csv => csv_rows(text),
             Format::Json => json_rows(text),
         }
     }
+}
+
+/// The text of a file, without the mark that spreadsheets write in front.
+pub(crate) fn text(content: &[u8]) -> Result<&str, Wrong> {
+    let text = std::str::from_utf8(content).map_err(|error| Wrong {
+        line: line_at(content, error.valid_up_to()),
+        why: "this is not UTF-8".to_owned(),
+    })?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
 fn line_at(content: &[u8], position: usize) -> u64 {

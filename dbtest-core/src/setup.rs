@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::backend::{Backend, BoxFuture};
 use crate::error::{Error, Result};
-use crate::rows::{Format, RowFile};
+use crate::rows::{Format, RowFile, text};
 
 /// Migrations of an ORM, as a setup runs them.
 ///
@@ -168,17 +168,23 @@ impl<B: Backend> Setup<B> {
 
     /// A seed file: SQL, or the rows of one table.
     pub(crate) fn seed_file(&mut self, path: &Path) -> Result<()> {
+        let content = std::fs::read(path)
+            .map_err(|error| Error::system(format!("read the seed file {}", path.display()), error))?;
+        self.seed_content(path, content)
+    }
+
+    /// The same with what the file holds.
+    pub(crate) fn seed_content(&mut self, path: &Path, content: Vec<u8>) -> Result<()> {
         let name = path.display().to_string();
         if let Some(format) = Format::of(path) {
-            let content = std::fs::read(path)
-                .map_err(|error| Error::system(format!("read the seed file {name}"), error))?;
             self.rows(RowFile { name, content, format });
             return Ok(());
         }
         if path.extension().is_none_or(|extension| extension != "sql") {
             return Err(Error::seed_file(path));
         }
-        let text = read_text(path)?;
+        let text = text(&content)
+            .map_err(|wrong| Error::setup(&format!("seed {name}, line {}", wrong.line), None, &wrong.why))?;
         self.sql(format!("seed {name}"), text);
         Ok(())
     }

@@ -5,8 +5,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
 use syn::{
-    Attribute, Error, FnArg, Ident, LitStr, Meta, PatType, Path, Result, ReturnType, Signature, Type,
-    Visibility,
+    Attribute, Error, FnArg, Ident, Meta, PatType, Path, Result, ReturnType, Signature, Type, Visibility,
 };
 
 use crate::args::{DatabaseArgs, Given, Migrations, Runtime, Strategy, TestArgs};
@@ -317,7 +316,13 @@ impl Database {
             None if args.fixture.is_some() => None,
             None => Some(quote!(.migrations_dir_if_any("migrations"))),
         };
-        let seeds = args.seeds.iter().flatten().map(seed);
+        let seeds = args.seeds.filter(|files| !files.is_empty()).map(|files| {
+            // As bytes: what is not UTF-8 is then an error of its line.
+            let files = files
+                .iter()
+                .map(|file| quote_spanned!(file.span()=> (#file, ::core::include_bytes!(#file).as_slice())));
+            quote!(.seeds_included([#(#files),*]))
+        });
         let strategy = args.strategy.map(|Given { word, value }| match value {
             Strategy::Named(variant) => quote!(.#word(#adapter::Strategy::#variant)),
             Strategy::Value(value) => quote!(.#word(#value)),
@@ -326,24 +331,9 @@ impl Database {
         quote! {
             #base
                 .manifest_dir(::core::env!("CARGO_MANIFEST_DIR"))
-                #migrations #(#seeds)* #strategy #connections
+                #migrations #seeds #strategy #connections
         }
     }
-}
-
-fn seed(file: &LitStr) -> TokenStream {
-    let (method, content) = match std::path::Path::new(&file.value()).extension().and_then(|end| end.to_str())
-    {
-        // As bytes: what is not UTF-8 is then an error of its line.
-        Some("csv") => {
-            (quote!(seed_csv), quote_spanned!(file.span()=> ::core::include_bytes!(#file).as_slice()))
-        }
-        Some("json") => {
-            (quote!(seed_json), quote_spanned!(file.span()=> ::core::include_bytes!(#file).as_slice()))
-        }
-        _ => (quote!(seed_sql), quote_spanned!(file.span()=> ::core::include_str!(#file))),
-    };
-    quote!(.#method(#file, #content))
 }
 
 /// The path with its errors shown at `span`. `$crate` is found by its own span and keeps it.

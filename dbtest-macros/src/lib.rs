@@ -28,7 +28,7 @@ use proc_macro::TokenStream;
 /// | `migrations = "./migrations"` | runs the files of this folder, seen from `Cargo.toml`; without the word, those of `migrations` if there is such a folder |
 /// | `migrations = path::TO_MIGRATOR` | runs the migrations of the ORM's own type; `migrator = …` is the same |
 /// | `migrations = false` | starts empty |
-/// | `seeds("users.sql", "b.sql")` | holds these files' rows, seen from the source file: SQL, or the rows of one table as `"users.csv"` or `"users.json"` |
+/// | `seeds("users.sql", "books.csv")` | holds these files' rows for this test, seen from the source file: SQL, or the rows of the table `books` as `"books.csv"` or `"books.json"` |
 /// | `fixtures("users", path = "dir", scripts("a"))` | the same in the words of `#[sqlx::test]`: `fixtures/users.sql` and `dir/a.sql` |
 /// | `fixture = path::to::builder` | starts from the `Fixture` that this function returns; the other words add to it |
 /// | `strategy = "rollback"` | is isolated like this unless `DBTEST_STRATEGY` says otherwise; or `"truncate"`, `"template"`, `"schema"`, `"auto"`, or an expression |

@@ -104,7 +104,9 @@ fn all_that_may_be_said_is_in_that_call() {
                 >::new()
                     .manifest_dir(::core::env!("CARGO_MANIFEST_DIR"))
                     .migrations_dir("./m")
-                    .seed_sql("users.sql", ::core::include_str!("users.sql"))
+                    .seeds_included([
+                        ("users.sql", ::core::include_bytes!("users.sql").as_slice()),
+                    ])
                     .strategy(::dbtest_sqlx::Strategy::Truncate)
                     .max_connections(3),
                 ::dbtest_sqlx::Fixture::<
@@ -112,7 +114,9 @@ fn all_that_may_be_said_is_in_that_call() {
                 >::new()
                     .manifest_dir(::core::env!("CARGO_MANIFEST_DIR"))
                     .empty()
-                    .seed_sql("users.sql", ::core::include_str!("users.sql"))
+                    .seeds_included([
+                        ("users.sql", ::core::include_bytes!("users.sql").as_slice()),
+                    ])
                     .strategy(::dbtest_sqlx::Strategy::Truncate)
                     .max_connections(3),
             ),
@@ -178,13 +182,14 @@ fn a_strategy_is_a_word_or_an_expression() {
 fn fixtures_are_found_where_sqlx_finds_them() {
     let args =
         r#"fixture = f, fixtures("users", "posts.sql", "./x.sql", path = "../dir", scripts("a", "b.sql"))"#;
-    assert_snapshot!(fixtures(args, "a: A").replace(".seed", "\n.seed"), @r#"
+    assert_snapshot!(fixtures(args, "a: A").replace(".seed", "\n.seed").replace("(\"", "\n(\"").replace("!\n", "!"), @r#"
     {let database_0:C::Fixture::<<A as C::FromTestDb>::Backend>=f();database_0}
-    .seed_sql("fixtures/users.sql",::core::include_str!("fixtures/users.sql"))
-    .seed_sql("fixtures/posts.sql",::core::include_str!("fixtures/posts.sql"))
-    .seed_sql("./x.sql",::core::include_str!("./x.sql"))
-    .seed_sql("../dir/a.sql",::core::include_str!("../dir/a.sql"))
-    .seed_sql("../dir/b.sql",::core::include_str!("../dir/b.sql"))
+    .seeds_included([
+    ("fixtures/users.sql",::core::include_bytes!("fixtures/users.sql").as_slice()),
+    ("fixtures/posts.sql",::core::include_bytes!("fixtures/posts.sql").as_slice()),
+    ("./x.sql",::core::include_bytes!("./x.sql").as_slice()),
+    ("../dir/a.sql",::core::include_bytes!("../dir/a.sql").as_slice()),
+    ("../dir/b.sql",::core::include_bytes!("../dir/b.sql").as_slice())])
     "#);
 }
 
@@ -198,9 +203,9 @@ fn an_argument_has_the_last_word() {
         #[db(seeds())] d: D
     "#;
     assert_snapshot!(fixtures(args, arguments), @r#"
-    C::Fixture::<<A as C::FromTestDb>::Backend>::new().migrations_dir("./m").seed_sql("s.sql",::core::include_str!("s.sql")).strategy(C::Strategy::Rollback).max_connections(2)
-    C::Fixture::<<B as C::FromTestDb>::Backend>::new().migrations_dir("./m").seed_sql("s.sql",::core::include_str!("s.sql")).strategy(C::Strategy::Rollback).max_connections(2)
-    C::Fixture::<<C as C::FromTestDb>::Backend>::new().migrations_dir("./other").seed_sql("s.sql",::core::include_str!("s.sql")).require(C::Strategy::Template).max_connections(5)
+    C::Fixture::<<A as C::FromTestDb>::Backend>::new().migrations_dir("./m").seeds_included([("s.sql",::core::include_bytes!("s.sql").as_slice())]).strategy(C::Strategy::Rollback).max_connections(2)
+    C::Fixture::<<B as C::FromTestDb>::Backend>::new().migrations_dir("./m").seeds_included([("s.sql",::core::include_bytes!("s.sql").as_slice())]).strategy(C::Strategy::Rollback).max_connections(2)
+    C::Fixture::<<C as C::FromTestDb>::Backend>::new().migrations_dir("./other").seeds_included([("s.sql",::core::include_bytes!("s.sql").as_slice())]).require(C::Strategy::Template).max_connections(5)
     C::Fixture::<<D as C::FromTestDb>::Backend>::new().migrations_dir("./m").strategy(C::Strategy::Rollback).max_connections(2)
     "#);
 }
@@ -209,7 +214,7 @@ fn an_argument_has_the_last_word() {
 fn an_argument_with_its_own_fixture_has_its_own_setup() {
     let args = r#"migrations = "./m", seeds("s.sql"), strategy = "rollback""#;
     assert_snapshot!(fixtures(args, "#[db(fixture = own)] a: A"), @"{let database_0:C::Fixture::<<A as C::FromTestDb>::Backend>=own();database_0}.strategy(C::Strategy::Rollback)");
-    assert_snapshot!(fixtures("fixture = of_all", r#"#[db(seeds("s.sql"))] a: A"#), @r#"{let database_0:C::Fixture::<<A as C::FromTestDb>::Backend>=of_all();database_0}.seed_sql("s.sql",::core::include_str!("s.sql"))"#);
+    assert_snapshot!(fixtures("fixture = of_all", r#"#[db(seeds("s.sql"))] a: A"#), @r#"{let database_0:C::Fixture::<<A as C::FromTestDb>::Backend>=of_all();database_0}.seeds_included([("s.sql",::core::include_bytes!("s.sql").as_slice())])"#);
 }
 
 #[test]

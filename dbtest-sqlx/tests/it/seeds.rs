@@ -3,7 +3,7 @@
 macro_rules! on {
     ($engine:ident, $backend:ident, $pool:ty, $id:literal, $truth:literal) => {
         mod $engine {
-            use dbtest_sqlx::{$backend, ErrorKind, Fixture, Strategy};
+            use dbtest_sqlx::{$backend, ErrorKind, Fixture, Strategy, TestDb};
 
             const TABLES: &str = concat!(
                 "CREATE TABLE author (id ", $id, ", name varchar(50) NOT NULL, born integer, living ", $truth,
@@ -46,6 +46,39 @@ macro_rules! on {
             async fn the_attribute_takes_files_of_rows(db: $pool) {
                 let books = "SELECT title FROM book JOIN author ON author.id = author_id WHERE name = 'Frank'";
                 assert_eq!(list(&db, books).await, ["Dune"]);
+            }
+
+            #[dbtest_sqlx::test(fixture = tables, require = "truncate", seeds("seeds/book.csv", "seeds/author.json"))]
+            async fn the_rows_of_the_attribute_are_the_tests_own(db: TestDb<$backend>) {
+                let diff = db.diff().await.expect("a diff").mask("id").mask("living").to_string();
+                assert!(diff.contains("name=Frank") && diff.contains("title=Dune"), "{diff}");
+                assert!(!diff.contains("~ ") && !diff.contains("- "), "{diff}");
+            }
+
+            #[tokio::test]
+            async fn files_that_a_test_is_compiled_with_are_its_own() {
+                let files = [
+                    ("seeds/book.csv", &b"author_id,title\n7,Dune\n"[..]),
+                    ("author.json", br#"[{"id": 7, "name": "Frank"}]"#),
+                    ("born.sql", b"\xef\xbb\xbfUPDATE author SET born = 1920 WHERE id = 7"),
+                ];
+                for strategy in [Strategy::Truncate, Strategy::Template, Strategy::Schema, Strategy::Rollback] {
+                    let tables = || tables().require(strategy.clone());
+                    let with = tables().seeds_included(files).open_for("with files").await.expect("open");
+                    let born = "SELECT name FROM author JOIN book ON author.id = author_id WHERE born = 1920";
+                    assert_eq!(list(with.handle(), born).await, ["Frank"], "{strategy:?}");
+                    with.close().await.expect("closed");
+                    let without = tables().open_for("without files").await.expect("open");
+                    assert_eq!(list(without.handle(), "SELECT name FROM author").await, [""; 0], "{strategy:?}");
+                    without.close().await.expect("closed");
+                }
+                for (name, content, word) in [
+                    ("notes.txt", &b"not a seed"[..], "notes.txt"),
+                    ("latin1.sql", b"SELECT 1;\n-- \xe9", "latin1.sql, line 2"),
+                ] {
+                    let error = tables().seeds_included([(name, content)]).open().await.expect_err(name);
+                    assert!(error.to_string().contains(word), "{error}");
+                }
             }
 
             #[dbtest_sqlx::test(fixture = library)]
