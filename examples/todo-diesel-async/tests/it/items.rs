@@ -7,8 +7,8 @@ use todo_diesel_async::store::{self, Pool};
 
 use crate::{Client, fixtures};
 
-// Seeds are SQL beside the test. They are part of the database that tests are cloned from or
-// reset to, so they cost nothing per test.
+// Seeds are files beside the test, SQL or rows of a table. They are loaded into the database that this
+// test has got, before it begins, and undone with the rest of it.
 #[dbtest_diesel::asynchronous::test(seeds("seeds/errands.sql"))]
 async fn the_most_important_item_comes_first(pool: Pool) {
     let (status, items) = Client::new(&pool).get("/lists/1/items").await;
