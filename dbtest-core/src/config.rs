@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use crate::dotenv::DotEnv;
 use crate::engine::Engine;
@@ -52,6 +53,11 @@ pub const SETTINGS: &[(&str, &str, &str)] = &[
         "unset",
         "1 keeps every test's database; under rollback it commits, so there is something to see",
     ),
+    (
+        "DBTEST_PATIENCE",
+        "1",
+        "on a slow machine: how many times as long dbtest waits for a server's answer or a free connection",
+    ),
     ("DBTEST_KEEP_MAX", "5", "how many kept databases stay; the oldest goes first"),
     ("DBTEST_DIFF", "unset", "1 prints what a failed test changed in its database"),
     (
@@ -77,6 +83,8 @@ pub(crate) struct Config {
     pub(crate) strategy: Option<String>,
     pub(crate) max_connections: Option<u32>,
     pub(crate) connections: Option<u32>,
+    /// [`patient`] multiplies with it.
+    pub(crate) patience: u32,
     pub(crate) keep: bool,
     pub(crate) keep_max: usize,
     pub(crate) diff: bool,
@@ -179,6 +187,11 @@ pub(crate) fn config() -> Result<&'static Config> {
     CONFIG.get_or_init(|| read(environment()?)).as_ref().map_err(Clone::clone)
 }
 
+/// How long to wait where `usual` does for most machines.
+pub(crate) fn patient(usual: Duration) -> Duration {
+    config().map_or(usual, |config| usual.saturating_mul(config.patience))
+}
+
 /// The URL that the environment names for the engine, and where it stands.
 pub(crate) fn url_for(engine: Engine) -> Result<Option<(String, String)>> {
     Ok(url_among(engine, environment()?))
@@ -250,6 +263,7 @@ fn read(environment: &Environment) -> Result<Config> {
         strategy: set("DBTEST_STRATEGY"),
         max_connections: number("DBTEST_MAX_CONNECTIONS")?,
         connections: number("DBTEST_CONNECTIONS")?,
+        patience: number("DBTEST_PATIENCE")?.unwrap_or(1),
         keep: flag("DBTEST_KEEP")?,
         keep_max: number("DBTEST_KEEP_MAX")?.map_or(5, |number| number as usize),
         diff: flag("DBTEST_DIFF")?,
@@ -305,6 +319,7 @@ mod tests {
             [("DBTEST_LEAKS", "maybe")],
             [("DBTEST_KEEP", "yes please")],
             [("DBTEST_MAX_CONNECTIONS", "0")],
+            [("DBTEST_PATIENCE", "0.5")],
             [("DBTEST_SEED", "seven")],
         ];
         for set in WRONG {

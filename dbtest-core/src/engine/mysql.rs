@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::mysql_slot::{self, Slot, Told};
 use super::{Attached, Details, Engine, Found, Hold, Holder, Met, Places, Sandboxing, Settle, Settled};
 use crate::backend::{Check, DbError, Rows, Sandbox, Session};
+use crate::config::patient;
 use crate::description::Description;
 use crate::error::{Error, Result};
 use crate::hub::{Hub, Lent, scalar};
@@ -202,7 +203,7 @@ impl Databases {
 
     async fn quiesce(&self, name: &Name) -> Result<()> {
         let mut lent = self.hub.session().await?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patient(PATIENCE);
         let mut others = Others::default();
         let sql = others_sql(self.flavour.mariadb, name);
         while let Some(kill) =

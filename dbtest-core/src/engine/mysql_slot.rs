@@ -22,6 +22,7 @@ use super::mysql::{
 };
 use super::{Attached, Settle, Settled};
 use crate::backend::{DbError, Rows, Session};
+use crate::config::patient;
 use crate::description::now;
 use crate::error::{Error, Result};
 use crate::hub::scalar;
@@ -205,7 +206,7 @@ impl Slot {
                 sql.push_str(&self.counts_sql(None));
             }
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patient(PATIENCE);
         let (mut others, mut quick) = (Others::default(), QUICK);
         let only_others = others_sql(self.mariadb, &self.name);
         // A look costs more than to ask a few times more whether the connections have ended.

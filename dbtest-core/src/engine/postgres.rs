@@ -14,6 +14,7 @@ use super::{
     Attached, Details, Engine, Found, Hold, Holder, Met, PlaceForm, Places, Sandboxing, Settle, Settled,
 };
 use crate::backend::{DbError, Session};
+use crate::config::patient;
 use crate::description::Description;
 use crate::error::{Error, Result};
 use crate::hub::{Hub, Lent, scalar};
@@ -134,7 +135,7 @@ impl Databases {
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = {}",
             literal(&name.to_string())
         );
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patient(PATIENCE);
         loop {
             let rows = self.hub.query("end the connections of a database", &sql).await?;
             if scalar(&rows) == Some("0") {
@@ -567,7 +568,7 @@ impl Hold for Clone {
              IF (SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = {}) = 0 THEN \
                RETURN; END IF; PERFORM pg_sleep(0.001); END LOOP; \
              RAISE EXCEPTION 'a connection to it does not end'; END $$",
-            PATIENCE.as_millis(),
+            patient(PATIENCE).as_millis(),
             literal(&self.name)
         );
         self.lent.query("end the connections of a clone", &end).await?;
@@ -676,7 +677,7 @@ impl Slot {
 impl Attached for Slot {
     async fn settle(&mut self, how: Settle) -> Result<Settled> {
         let settle = format!("SELECT {}.settle({})", self.meta, how.spared.unwrap_or(0));
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patient(PATIENCE);
         loop {
             match self.session.query(&settle).await {
                 Ok(rows) => match scalar(&rows) {

@@ -14,6 +14,7 @@ use super::{
     Attached, Details, Engine, Found, Hold, Holder, Places, Sandboxing, Settle, Settled, sqlite_log,
 };
 use crate::backend::{Check, DbError, Sandbox};
+use crate::config::patient;
 use crate::description::Description;
 use crate::error::{Error, Result};
 use crate::hub::Hub;
@@ -247,7 +248,7 @@ impl Places for Files {
         let shown = name.to_string();
         let failed = |error: DbError| Error::database("close a template", &shown, error);
         let mut session = self.hub.open(self.url(name)).await?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patient(PATIENCE);
         // A copy of the file must have everything, so nothing may be left in the log; a copy
         // opens in the mode that the file was in.
         let closed = loop {

@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::registry::{hash, private};
+use crate::config::patient;
 use crate::error::{Error, Result};
 use crate::progress;
 
@@ -64,7 +65,7 @@ impl Budget {
             }
             seen.insert(folder.clone());
         }
-        Ok(Self { folder, server: server.to_owned(), connections, patience: PATIENCE })
+        Ok(Self { folder, server: server.to_owned(), connections, patience: patient(PATIENCE) })
     }
 
     fn tokens(&self) -> usize {

@@ -122,7 +122,7 @@ mod started {
     };
     use super::{Container, Engine};
     use crate::backend::BoxFuture;
-    use crate::config::config;
+    use crate::config::{config, patient};
     use crate::error::{Error, Result};
     use crate::progress;
 
@@ -308,10 +308,10 @@ mod started {
             )
         };
         let docker = docker_client_instance().await.map_err(|error| absent(causes(&error)))?;
-        match tokio::time::timeout(PING, docker.ping()).await {
+        match tokio::time::timeout(patient(PING), docker.ping()).await {
             Ok(Ok(_)) => Ok(docker),
             Ok(Err(error)) => Err(absent(causes(&error))),
-            Err(_) => Err(absent(format!("no answer within {} seconds", PING.as_secs()))),
+            Err(_) => Err(absent(format!("no answer within {} seconds", patient(PING).as_secs()))),
         }
     }
 
@@ -367,14 +367,14 @@ mod started {
             return Ok(());
         }
         // Its answer does not matter here: to pull the image says it better.
-        match tokio::time::timeout(REGISTRY, docker.inspect_registry_image(image, None)).await {
+        match tokio::time::timeout(patient(REGISTRY), docker.inspect_registry_image(image, None)).await {
             Ok(_) => Ok(()),
             Err(_) => Err(Error::unavailable(
                 format!(
                     "{} cannot be started: the image is not here, and the registry that has it gave no answer \
                      within {} seconds",
                     container.origin(),
-                    REGISTRY.as_secs()
+                    patient(REGISTRY).as_secs()
                 ),
                 "see whether the network is there; `docker pull` shows whether the image can be had",
             )),

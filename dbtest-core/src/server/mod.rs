@@ -24,7 +24,7 @@ pub use self::doctor::{Diagnosis, Finding, Health};
 use self::registry::State;
 pub(crate) use self::registry::{Entry, hash, private};
 use crate::backend::{BoxFuture, DbError, Session};
-use crate::config::{ServerChoice, config, image_for, url_for};
+use crate::config::{ServerChoice, config, image_for, patient, url_for};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::name::Name;
@@ -184,7 +184,7 @@ impl Running {
             return Ok(session);
         }
         let failed = |error| Error::connect(&self.shown(), self.engine, error);
-        let mut session = reach(connect, &self.url, PATIENCE).await.map_err(failed)?;
+        let mut session = reach(connect, &self.url, patient(PATIENCE)).await.map_err(failed)?;
         if !self.started && self.engine == Engine::Postgres {
             session.execute(guard::MARK).await.map_err(failed)?;
         }
@@ -383,10 +383,10 @@ async fn started(engine: Engine, connect: &Connect) -> Vec<Result<Running>> {
     {
         let origin = if state.origin.is_empty() { "started by dbtest".to_owned() } else { state.origin };
         let silent = || {
-            let why = format!("no answer within {} seconds", PATIENCE.as_secs());
+            let why = format!("no answer within {} seconds", patient(PATIENCE).as_secs());
             Error::connect(&origin, engine, DbError::connection(None, why))
         };
-        match tokio::time::timeout(PATIENCE, connect(state.url.clone())).await {
+        match tokio::time::timeout(patient(PATIENCE), connect(state.url.clone())).await {
             Ok(Ok(session)) => {
                 let mut running = Running::new(engine, state.url, origin, true, Some(session));
                 running.entry = Some(entry);
@@ -425,7 +425,7 @@ pub(crate) async fn end(entry: &Entry, what: &str) -> Result<()> {
 async fn at_url(source: &str, url: &str, engine: Engine, connect: &Connect) -> Result<Running> {
     let parsed = guard::check(url, engine, source, "make test databases", &config()?.allow_hosts)?;
     let url = maintenance(&parsed, engine);
-    let mut session = reach(connect, &url, PATIENCE)
+    let mut session = reach(connect, &url, patient(PATIENCE))
         .await
         .map_err(|error| Error::connect(&format!("{}, {source}", crate::url::shown(&url)), engine, error))?;
     let mut running = Running::new(engine, url, source.to_owned(), false, None);
@@ -528,10 +528,10 @@ async fn ready(
         let mut last = None;
         for url in urls {
             let asked = std::time::Instant::now();
-            match reach(connect, url, SILENCE).await {
+            match reach(connect, url, patient(SILENCE)).await {
                 Ok(session) => return Ok((url.clone(), session)),
                 Err(error) => {
-                    silences += u32::from(asked.elapsed() >= SILENCE);
+                    silences += u32::from(asked.elapsed() >= patient(SILENCE));
                     last = last.or(Some(error));
                 }
             }
@@ -543,7 +543,7 @@ async fn ready(
         if !alive().await {
             return Err(Failed::Ended);
         }
-        if start.elapsed() > START {
+        if start.elapsed() > patient(START) {
             let none = || DbError::connection(None, "there is no address to reach it at");
             return Err(Failed::Deadline(last.unwrap_or_else(none)));
         }
@@ -558,7 +558,7 @@ async fn ready(
 /// It answers but has no connection left: a second one would not be shared.
 async fn known(entry: &Entry, engine: Engine, origin: &str, connect: &Connect) -> Result<Option<Running>> {
     let Some(state) = entry.read() else { return Ok(None) };
-    match reach(connect, &state.url, PATIENCE).await {
+    match reach(connect, &state.url, patient(PATIENCE)).await {
         Ok(session) => Ok(Some(Running::new(engine, state.url, origin.to_owned(), true, Some(session)))),
         Err(error) if is_full(&error) => Err(Error::connect(origin, engine, error)),
         Err(_) => Ok(None),

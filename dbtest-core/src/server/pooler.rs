@@ -3,6 +3,7 @@
 
 use super::{Connect, PATIENCE, Running, reach};
 use crate::backend::{DbError, Session};
+use crate::config::patient;
 use crate::error::{Error, Result};
 use crate::hub::scalar;
 
@@ -29,7 +30,7 @@ pub(super) async fn refuse(connect: &Connect, first: &mut dyn Session, running: 
 async fn changes(connect: &Connect, first: &mut dyn Session, running: &Running) -> Result<bool, DbError> {
     const WHO: &str = "SELECT pg_backend_pid()::text";
     let before = scalar(&first.query(WHO).await?).map(str::to_owned);
-    let mut second = reach(connect, &running.url, PATIENCE).await?;
+    let mut second = reach(connect, &running.url, patient(PATIENCE)).await?;
     // It gets the connection that the first one gave back, if it did.
     let begun = second.execute("BEGIN").await;
     let asked = match begun {

@@ -10,11 +10,13 @@ use async_trait::async_trait;
 use super::Connect;
 use crate::backend::{Backend, BoxFuture, DbError, Rows, Session};
 use crate::engine::Engine;
-use crate::runtime;
+use crate::{config, runtime};
 
 /// How long a statement may take before the server is asked whether it is there, and how long it may
 /// take to answer that.
-const SILENCE: Duration = Duration::from_secs(10);
+fn silence() -> Duration {
+    config::patient(Duration::from_secs(10))
+}
 
 type Open = fn(String) -> BoxFuture<'static, Result<Box<dyn Session>, DbError>>;
 
@@ -30,9 +32,9 @@ pub(crate) fn connect<B: Backend>() -> Connect {
     }
     Arc::new(|url| {
         Box::pin(async move {
-            let session = match tokio::time::timeout(SILENCE, B::session(&url)).await {
+            let session = match tokio::time::timeout(silence(), B::session(&url)).await {
                 Ok(opened) => opened?,
-                Err(_) => return Err(silent(SILENCE)),
+                Err(_) => return Err(silent(silence())),
             };
             let watched = Watched { session, url, open: open::<B>, lost: None };
             Ok(Box::new(watched) as Box<dyn Session>)
@@ -53,14 +55,14 @@ pub(crate) async fn or_silence<B: Backend, T>(
     tokio::select! {
         biased;
         done = work => Ok(done),
-        error = silence_elsewhere(open::<B>, url) => Err(error),
+        error = falls_silent_elsewhere(open::<B>, url) => Err(error),
     }
 }
 
 /// Ends when the server does not answer.
-async fn silence(open: Open, url: &str) -> DbError {
+async fn falls_silent(open: Open, url: &str) -> DbError {
     loop {
-        tokio::time::sleep(SILENCE).await;
+        tokio::time::sleep(silence()).await;
         if let Some(error) = asked(open, url).await {
             return error;
         }
@@ -68,9 +70,9 @@ async fn silence(open: Open, url: &str) -> DbError {
 }
 
 /// The same on whatever runtime. Nothing is spawned before the first time that it asks.
-async fn silence_elsewhere(open: Open, url: String) -> DbError {
+async fn falls_silent_elsewhere(open: Open, url: String) -> DbError {
     loop {
-        runtime::sleep(SILENCE).await;
+        runtime::sleep(silence()).await;
         let url = url.clone();
         let asks = runtime::run_while_wanted(Box::pin(async move { asked(open, &url).await }));
         if let Some(error) = asks.await {
@@ -81,9 +83,9 @@ async fn silence_elsewhere(open: Open, url: String) -> DbError {
 
 /// Why the server is not there, if it isn't.
 async fn asked(open: Open, url: &str) -> Option<DbError> {
-    match tokio::time::timeout(SILENCE, open(url.to_owned())).await {
+    match tokio::time::timeout(silence(), open(url.to_owned())).await {
         Ok(Ok(session)) => {
-            let _ = tokio::time::timeout(SILENCE, session.close()).await;
+            let _ = tokio::time::timeout(silence(), session.close()).await;
             None
         }
         // It refuses us in words of its own, so it is there.
@@ -92,12 +94,15 @@ async fn asked(open: Open, url: &str) -> Option<DbError> {
             let why = format!("no answer, and nobody is let in any more: {}", error.message);
             Some(DbError::connection(None, why))
         }
-        Err(_) => Some(silent(2 * SILENCE)),
+        Err(_) => Some(silent(2 * silence())),
     }
 }
 
 fn silent(after: Duration) -> DbError {
-    let why = format!("no answer within {} seconds; the server is frozen or cut off", after.as_secs());
+    let why = format!(
+        "no answer within {} seconds; the server is frozen or cut off, or slower than DBTEST_PATIENCE allows",
+        after.as_secs()
+    );
     DbError::connection(None, why)
 }
 
@@ -121,7 +126,7 @@ impl Watched {
         tokio::select! {
             biased;
             done = work(&mut *self.session) => done,
-            error = silence(self.open, &self.url) => {
+            error = falls_silent(self.open, &self.url) => {
                 self.lost = Some(error.clone());
                 Err(error)
             }
@@ -142,7 +147,7 @@ impl Session for Watched {
     async fn close(self: Box<Self>) {
         // To a server that does not answer nobody says goodbye.
         if self.lost.is_none() {
-            let _ = tokio::time::timeout(SILENCE, self.session.close()).await;
+            let _ = tokio::time::timeout(silence(), self.session.close()).await;
         }
     }
 }

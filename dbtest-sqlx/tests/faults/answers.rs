@@ -67,6 +67,10 @@ fn dockers_port_never_answers() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("tcp://{}", listener.local_addr().expect("an address"));
     with_docker_at(&address, &["no answer within 3 seconds"]);
+    // On a machine that needs longer for everything.
+    let folder = folder();
+    let set = [("DBTEST_SERVER", "container"), ("DOCKER_HOST", address.as_str()), ("DBTEST_PATIENCE", "2")];
+    assert_says(&answer::<SqlxPostgres>(folder.path(), &set), &["no answer within 6 seconds"]);
 }
 
 /// An engine that answers its ping and has an error for all else.
