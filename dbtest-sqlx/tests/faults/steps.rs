@@ -45,8 +45,11 @@ impl Stall {
         }
     }
 
-    /// What the dead process has asked for is done now: nobody told the server that it is dead.
-    async fn end(self) {
+    /// Kills the process when it is at that step. What it has asked for is done afterwards: nobody
+    /// told the server that it is dead.
+    async fn kills(mut self, mut process: Process) {
+        self.is_met_by(&mut process).await;
+        process.kill();
         self.session.close().await;
     }
 }
@@ -86,11 +89,9 @@ async fn killed_while_sealing_the_template<B: Probe>() {
         process.kill();
         reader.close().await;
     } else {
-        let mut stall = Stall::new(&scene, "pg_shdescription", "EXCLUSIVE").await;
+        let stall = Stall::new(&scene, "pg_shdescription", "EXCLUSIVE").await;
         process.tell("seeded");
-        stall.is_met_by(&mut process).await;
-        process.kill();
-        stall.end().await;
+        stall.kills(process).await;
     }
     scene.recovers().await;
 }
@@ -128,11 +129,9 @@ async fn killed_while_cloning<B: Probe>() {
     scene.green(Order { strategy: "template", ..SUITE });
     // On MySQL a clone is a slot, and there is one already.
     let holders = [scene.in_the_body(template), scene.in_the_body(template)];
-    let mut stall = Stall::new(&scene, "pg_database", "EXCLUSIVE").await;
-    let mut process = scene.start(template, &["open", "seeded"]);
-    stall.is_met_by(&mut process).await;
-    process.kill();
-    stall.end().await;
+    let stall = Stall::new(&scene, "pg_database", "EXCLUSIVE").await;
+    let process = scene.start(template, &["open", "seeded"]);
+    stall.kills(process).await;
     for mut holder in holders {
         holder.tell("close");
         let (passed, said, _) = holder.ended();
@@ -167,11 +166,9 @@ async fn killed_while_resetting<B: Probe>() {
         return killed_while_copying(scene, TEST, "dbtest_s_").await;
     }
     let mut process = scene.in_the_body(TEST);
-    let mut stall = Stall::new(&scene, "pg_db_role_setting", "ACCESS EXCLUSIVE").await;
+    let stall = Stall::new(&scene, "pg_db_role_setting", "ACCESS EXCLUSIVE").await;
     process.tell("close");
-    stall.is_met_by(&mut process).await;
-    process.kill();
-    stall.end().await;
+    stall.kills(process).await;
     scene.recovers().await;
 }
 
@@ -205,11 +202,9 @@ async fn killed_while_sweeping<B: Probe>() {
         for number in 0..3 {
             scene.query(&format!("CREATE DATABASE {}", left(number + 3))).await;
         }
-        let mut stall = Stall::new(&scene, "pg_database", "EXCLUSIVE").await;
+        let stall = Stall::new(&scene, "pg_database", "EXCLUSIVE").await;
         process.tell("open");
-        stall.is_met_by(&mut process).await;
-        process.kill();
-        stall.end().await;
+        stall.kills(process).await;
     }
     scene.recovers().await;
     let places = scene.places().await;
@@ -222,22 +217,18 @@ async fn killed_while_creating_the_template<B: Probe>() {
     let scene = Scene::<B>::new().await;
     let mut process = scene.start(Order { task: Task::Warm, ..TEST }, &["seeded"]);
     process.reaches("warm");
-    let mut stall = Stall::new(&scene, "pg_database", "EXCLUSIVE").await;
+    let stall = Stall::new(&scene, "pg_database", "EXCLUSIVE").await;
     process.tell("open");
-    stall.is_met_by(&mut process).await;
-    process.kill();
-    stall.end().await;
+    stall.kills(process).await;
     scene.recovers().await;
 }
 
 async fn killed_while_making_a_slot<B: Probe>() {
     let scene = Scene::<B>::new().await;
     let mut holder = scene.in_the_body(TEST);
-    let mut stall = Stall::new(&scene, "pg_database", "EXCLUSIVE").await;
-    let mut process = scene.start(TEST, &["open", "seeded"]);
-    stall.is_met_by(&mut process).await;
-    process.kill();
-    stall.end().await;
+    let stall = Stall::new(&scene, "pg_database", "EXCLUSIVE").await;
+    let process = scene.start(TEST, &["open", "seeded"]);
+    stall.kills(process).await;
     holder.tell("close");
     let (passed, said, _) = holder.ended();
     assert!(passed, "the other test was hurt: {said}");
@@ -249,10 +240,8 @@ async fn killed_while_leasing_what_a_dead_process_left<B: Probe>() {
     let mut process = scene.start(Order { task: Task::Warm, ..TEST }, &["seeded"]);
     process.reaches("warm");
     scene.in_the_body(TEST).kill();
-    let mut stall = Stall::new(&scene, "pg_db_role_setting", "ACCESS EXCLUSIVE").await;
+    let stall = Stall::new(&scene, "pg_db_role_setting", "ACCESS EXCLUSIVE").await;
     process.tell("open");
-    stall.is_met_by(&mut process).await;
-    process.kill();
-    stall.end().await;
+    stall.kills(process).await;
     scene.recovers().await;
 }
