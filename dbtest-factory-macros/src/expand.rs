@@ -532,9 +532,11 @@ fn create(model: &Model, names: &Names, required: &[&Field], store: &Store) -> T
         #(#link_slots)*
         #(#take)*
         let __rows: ::std::vec::Vec<_> = __all.into_iter().map(|one| one.__row()).collect();
-        let mut __done = ::std::vec::Vec::with_capacity(__rows.len());
+        let mut __done = ::std::vec::Vec::new();
         for (__set, __rows) in #library::__private::groups(__rows) {
-            __done.extend({ #insert });
+            let made = { #insert };
+            // There is nearly always one group.
+            if __done.is_empty() { __done = made } else { __done.extend(made) }
         }
         let __rows = __done;
         #(#after)*

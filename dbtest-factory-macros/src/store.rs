@@ -133,7 +133,7 @@ fn sqlx_columns(model: &Model, database: &TokenStream) -> TokenStream {
     });
     let bind = model.columns().enumerate().map(|(at, field)| {
         let name = &field.name;
-        quote!(#at => { values.push_bind(&row.#name); })
+        quote!(#at => #private::sqlx::Arguments::add(arguments, &row.#name),)
     });
     let read = model.columns().enumerate().filter(|(_, field)| field.generated).map(|(at, field)| {
         let name = &field.name;
@@ -154,14 +154,19 @@ fn sqlx_columns(model: &Model, database: &TokenStream) -> TokenStream {
             const COLUMNS: &'static [(&'static str, ::core::option::Option<u32>)] = &[#(#columns),*];
             const ID: ::core::option::Option<usize> = #id;
 
+            fn usual() -> &'static ::std::sync::OnceLock<::std::string::String> {
+                static USUAL: ::std::sync::OnceLock<::std::string::String> = ::std::sync::OnceLock::new();
+                &USUAL
+            }
+
             fn bind(
                 row: &#row,
                 column: usize,
-                values: &mut #private::sqlx::query_builder::Separated<'_, #database, &'static str>,
-            ) {
+                arguments: &mut <#database as #private::sqlx::Database>::Arguments,
+            ) -> ::core::result::Result<(), #private::sqlx::error::BoxDynError> {
                 match column {
                     #(#bind)*
-                    _ => {}
+                    _ => ::core::result::Result::Ok(()),
                 }
             }
 
@@ -251,7 +256,9 @@ fn diesel_insert(model: &Model, engine: Engine, run: &TokenStream, awaits: &Toke
     let columns: Vec<_> = model.generated().map(column).collect();
     let names: Vec<_> = model.generated().map(|field| &field.name).collect();
     let traits = quote!(use #diesel::{ExpressionMethods as _, QueryDsl as _}; use #run as _;);
-    let many = quote!(__rows.iter().map(|row| (#(#plain,)*)).collect::<::std::vec::Vec<_>>());
+    // Of one row the text is the same each time, and is prepared once; of a list Diesel can't know that.
+    let one = quote!((#(#plain,)*));
+    let many = quote!(__rows.iter().map(|row| #one).collect::<::std::vec::Vec<_>>());
     let insert = quote!(#diesel::insert_into(#table::table));
     // diesel-async can't send several rows to SQLite in one statement; the connection inside can.
     let insert_many = if engine == Engine::Sqlite && !awaits.is_empty() {
@@ -264,8 +271,15 @@ fn diesel_insert(model: &Model, engine: Engine, run: &TokenStream, awaits: &Toke
     } else {
         quote!(#insert.values(#many).execute(&mut *__connection) #awaits #refused;)
     };
+    let insert_all = quote! {
+        if let [row] = &__rows[..] {
+            #insert.values(#one).execute(&mut *__connection) #awaits #refused;
+        } else {
+            #insert_many
+        }
+    };
     if columns.is_empty() {
-        return quote! { #traits #insert_many __rows };
+        return quote! { #traits #insert_all __rows };
     }
     let read = quote! {
         for (row, (#(#names,)*)) in __rows.iter_mut().zip(__read) {
@@ -277,11 +291,13 @@ fn diesel_insert(model: &Model, engine: Engine, run: &TokenStream, awaits: &Toke
         return quote! {
             #traits
             let mut __rows = __rows;
-            let __read = if __set == 0 {
-                #insert.values(#many) #returning
-            } else {
+            let __read = if __set != 0 {
                 let values = __rows.iter().map(|row| (#(#plain,)* #(#given,)*)).collect::<::std::vec::Vec<_>>();
                 #insert.values(values) #returning
+            } else if let [row] = &__rows[..] {
+                #insert.values(#one) #returning
+            } else {
+                #insert.values(#many) #returning
             };
             #read
             __rows
@@ -295,22 +311,19 @@ fn diesel_insert(model: &Model, engine: Engine, run: &TokenStream, awaits: &Toke
     };
     let (id_name, id_column) = (&id.name, column(id));
     let id_bit = names.iter().position(|name| *name == id_name);
-    let number = |sql: &str| {
-        quote! {
-            #diesel::select(#diesel::dsl::sql::<#diesel::sql_types::BigInt>(#sql))
-                .get_result::<i64>(&mut *__connection) #awaits #refused
-        }
-    };
+    let number = |what: TokenStream| quote!(#diesel::select(#what).get_result::<i64>(&mut *__connection) #awaits #refused);
     let (last, first, step) = if engine == Engine::MySql {
-        let step = number("@@auto_increment_increment");
-        let last = number("CAST(last_insert_id() AS SIGNED)");
+        let step = quote!(#diesel::dsl::sql::<#diesel::sql_types::BigInt>("@@auto_increment_increment"));
+        let step = number(step);
+        let last = number(quote!(#private::diesel_orm::last_insert_id()));
         (last, quote!(last), quote!(if __rows.len() > 1 { #step } else { 1 }))
     } else {
-        (number("last_insert_rowid()"), quote!(last - __rows.len() as i64 + 1), quote!(1_i64))
+        let last = number(quote!(#private::diesel_orm::last_insert_rowid()));
+        (last, quote!(last - __rows.len() as i64 + 1), quote!(1_i64))
     };
     let others = (columns.len() > 1).then(|| {
         quote! {
-            if let (::core::option::Option::Some(first), ::core::option::Option::Some(last)) = (<[_]>::first(&__rows), <[_]>::last(&__rows)) {
+            if let (::core::option::Option::Some(first), ::core::option::Option::Some(last)) = (<[_]>::first(__rows), <[_]>::last(__rows)) {
                 let __read = #table::table
                     .filter(#id_column.between(first.#id_name, last.#id_name))
                     .order(#id_column)
@@ -322,13 +335,13 @@ fn diesel_insert(model: &Model, engine: Engine, run: &TokenStream, awaits: &Toke
     });
     quote! {
         #traits
-        let mut __all = ::std::vec::Vec::with_capacity(__rows.len());
+        let mut __all = __rows;
         // What a row was given for a column of the database's own, another may not have: such
         // rows go one by one, since a DEFAULT among values is not to be had on every engine.
-        let __batches = if __set == 0 { ::std::vec![__rows] } else { __rows.into_iter().map(|row| ::std::vec![row]).collect() };
-        for mut __rows in __batches {
+        let __at_once = if __set == 0 { ::core::cmp::max(__all.len(), 1) } else { 1 };
+        for __rows in __all.chunks_mut(__at_once) {
             if __set == 0 {
-                #insert_many
+                #insert_all
             } else {
                 let values = __rows.iter().map(|row| (#(#plain,)* #(#given,)*)).next();
                 if let ::core::option::Option::Some(values) = values {
@@ -346,7 +359,6 @@ fn diesel_insert(model: &Model, engine: Engine, run: &TokenStream, awaits: &Toke
                 }
             }
             #others
-            __all.extend(__rows);
         }
         __all
     }

@@ -5,6 +5,10 @@ use diesel::result::Error as DieselError;
 use crate::error::Error;
 use crate::refusal::Refusal;
 
+// Functions, since of a text Diesel can't know that it is always the same, and would prepare it each time.
+diesel::define_sql_function!(fn last_insert_id() -> BigInt);
+diesel::define_sql_function!(fn last_insert_rowid() -> BigInt);
+
 /// What a database said through Diesel, in words.
 pub fn refused(factory: &'static str, table: &str, columns: &[&str], error: DieselError) -> Error {
     let refusal = match &error {

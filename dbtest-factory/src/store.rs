@@ -1,9 +1,11 @@
 //! sqlx: the INSERT, and what the database made of it.
 
+use std::fmt::Write;
 use std::ops::DerefMut;
+use std::sync::OnceLock;
 
-use sqlx::query_builder::Separated;
-use sqlx::{Acquire, ColumnIndex, Database, Executor, IntoArguments, QueryBuilder};
+use sqlx::error::BoxDynError;
+use sqlx::{Acquire, Arguments, AssertSqlSafe, ColumnIndex, Database, Executor, IntoArguments, SqlSafeStr};
 
 use crate::error::Error;
 use crate::refusal::Refusal;
@@ -18,7 +20,12 @@ pub trait Columns<DB: Database> {
     /// The column that the database counts up.
     const ID: Option<usize>;
 
-    fn bind(row: &Self::Row, column: usize, values: &mut Separated<'_, DB, &'static str>);
+    /// The text that inserts one row of which nothing generated is given. It is written once: that costs a good part
+    /// of what an INSERT into memory does.
+    fn usual() -> &'static OnceLock<String>;
+    /// # Errors
+    /// The value has no form that goes to the database.
+    fn bind(row: &Self::Row, column: usize, arguments: &mut DB::Arguments) -> Result<(), BoxDynError>;
     /// # Errors
     /// The column is of another type.
     fn read(row: &mut Self::Row, column: usize, from: &DB::Row, index: usize) -> Result<(), sqlx::Error>;
@@ -32,6 +39,8 @@ pub trait Engine: Database {
     /// How many values one statement takes.
     const VALUES: usize;
     const QUOTE: char;
+    /// Placeholders are `$1`, `$2` and not `?`.
+    const NUMBERED: bool = false;
     /// Where a number is all that is to be read, [`first`](Engine::first) is cheaper than rows.
     const COUNTS: bool = false;
 
@@ -48,6 +57,7 @@ impl Engine for sqlx::Postgres {
     const RETURNING: bool = true;
     const VALUES: usize = 65_535;
     const QUOTE: char = '"';
+    const NUMBERED: bool = true;
 
     fn refusal(error: &sqlx::Error, table: &str, columns: &[&str]) -> Refusal {
         let Some(database) = error.as_database_error() else { return other(error) };
@@ -124,7 +134,7 @@ pub async fn acquire<'c, D: Acquire<'c>>(
 /// The database refuses them.
 pub async fn insert<DB, C>(
     connection: &mut DB::Connection,
-    rows: Vec<C::Row>,
+    mut rows: Vec<C::Row>,
     set: u64,
 ) -> Result<Vec<C::Row>, Error>
 where
@@ -135,24 +145,21 @@ where
     usize: ColumnIndex<DB::Row>,
 {
     let given = |bit: &Option<u32>| bit.is_none_or(|bit| set & (1 << bit) != 0);
-    let (mut written, mut read) = (Vec::new(), Vec::new());
+    let room = || Vec::with_capacity(C::COLUMNS.len());
+    let (mut written, mut read) = (room(), room());
     for (at, (_, bit)) in C::COLUMNS.iter().enumerate() {
         if given(bit) { written.push(at) } else { read.push(at) }
     }
     // A table of which everything is generated has no VALUES of several rows.
     let most = if written.is_empty() { 1 } else { DB::VALUES / written.len() };
-    let mut done = Vec::with_capacity(rows.len());
-    let mut rows = rows.into_iter().peekable();
-    while rows.peek().is_some() {
-        let mut some: Vec<_> = rows.by_ref().take(most).collect();
-        let inserted = insert_some::<DB, C>(connection, &mut some, &written, &read).await;
+    for some in rows.chunks_mut(most) {
+        let inserted = insert_some::<DB, C>(connection, some, &written, &read, set == 0).await;
         inserted.map_err(|error| {
             let columns: Vec<_> = C::COLUMNS.iter().map(|(name, _)| *name).collect();
             Error::refused(C::FACTORY, C::TABLE, DB::refusal(&error, C::TABLE, &columns))
         })?;
-        done.append(&mut some);
     }
-    Ok(done)
+    Ok(rows)
 }
 
 async fn insert_some<DB, C>(
@@ -160,6 +167,7 @@ async fn insert_some<DB, C>(
     rows: &mut [C::Row],
     written: &[usize],
     read: &[usize],
+    usual: bool,
 ) -> Result<(), sqlx::Error>
 where
     DB: Engine,
@@ -168,32 +176,26 @@ where
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
     usize: ColumnIndex<DB::Row>,
 {
-    let mut insert = QueryBuilder::<DB>::new("INSERT INTO ");
-    insert.push(table::<DB>(C::TABLE));
-    if written.is_empty() {
-        insert.push(if DB::RETURNING { " DEFAULT VALUES" } else { " () VALUES ()" });
-    } else {
-        insert.push(format!(" ({}) ", names::<DB, C>(written)));
-        insert.push_values(rows.iter(), |mut values, row| {
-            for column in written {
-                C::bind(row, *column, &mut values);
-            }
-        });
-    }
-    if read.is_empty() {
-        insert.build().execute(connection).await?;
-        return Ok(());
-    }
     let only_number = C::ID.is_some_and(|id| read == [id]);
-    if DB::RETURNING && !(DB::COUNTS && only_number) {
-        insert.push(format!(" RETURNING {}", names::<DB, C>(read)));
+    let returning = DB::RETURNING && !read.is_empty() && !(DB::COUNTS && only_number);
+    let text = || insert_text::<DB, C>(rows.len(), written, if returning { read } else { &[] });
+    let sql = if usual && rows.len() == 1 {
+        C::usual().get_or_init(text).as_str().into_sql_str()
+    } else {
+        AssertSqlSafe(text()).into_sql_str()
+    };
+    let insert = sqlx::query_with(sql, arguments::<DB, C>(rows, written)?);
+    if returning {
         let back = match rows.len() {
-            1 => vec![insert.build().fetch_one(connection).await?],
-            _ => insert.build().fetch_all(connection).await?,
+            1 => vec![insert.fetch_one(connection).await?],
+            _ => insert.fetch_all(connection).await?,
         };
         return take::<DB, C>(rows, read, &back);
     }
-    let result = insert.build().execute(&mut *connection).await?;
+    let result = insert.execute(&mut *connection).await?;
+    if read.is_empty() {
+        return Ok(());
+    }
     let Some(id) = C::ID else { return Err(no_number::<DB, C>(read)) };
     if read.contains(&id) {
         let Some(first) = DB::first(&result, rows.len()) else { return Err(no_number::<DB, C>(read)) };
@@ -203,20 +205,55 @@ where
     if others.is_empty() {
         return Ok(());
     }
-    let mut select = QueryBuilder::<DB>::new("SELECT ");
-    select.push(format!(
-        "{} FROM {} WHERE {} IN (",
-        names::<DB, C>(&others),
-        table::<DB>(C::TABLE),
-        names::<DB, C>(&[id])
-    ));
-    let mut ids = select.separated(", ");
-    for row in rows.iter() {
-        C::bind(row, id, &mut ids);
-    }
-    select.push(format!(") ORDER BY {}", names::<DB, C>(&[id])));
-    let back = select.build().fetch_all(connection).await?;
+    let names = names::<DB, C>;
+    let mut select =
+        format!("SELECT {} FROM {} WHERE {} IN (", names(&others), table::<DB>(C::TABLE), names(&[id]));
+    placeholders::<DB>(&mut select, 0, rows.len());
+    select.push_str(&format!(") ORDER BY {}", names(&[id])));
+    let select = sqlx::query_with(AssertSqlSafe(select), arguments::<DB, C>(rows, &[id])?);
+    let back = select.fetch_all(connection).await?;
     take::<DB, C>(rows, &others, &back)
+}
+
+fn insert_text<DB: Engine, C: Columns<DB>>(rows: usize, written: &[usize], returned: &[usize]) -> String {
+    let mut sql = format!("INSERT INTO {}", table::<DB>(C::TABLE));
+    if written.is_empty() {
+        sql.push_str(if DB::RETURNING { " DEFAULT VALUES" } else { " () VALUES ()" });
+    } else {
+        sql.push_str(&format!(" ({}) VALUES ", names::<DB, C>(written)));
+        for row in 0..rows {
+            sql.push_str(if row == 0 { "(" } else { ", (" });
+            placeholders::<DB>(&mut sql, row * written.len(), written.len());
+            sql.push(')');
+        }
+    }
+    if !returned.is_empty() {
+        sql.push_str(&format!(" RETURNING {}", names::<DB, C>(returned)));
+    }
+    sql
+}
+
+/// `$4, $5, $6`, or `?, ?, ?`.
+fn placeholders<DB: Engine>(sql: &mut String, before: usize, count: usize) {
+    for n in before + 1..=before + count {
+        sql.push_str(if n == before + 1 { "" } else { ", " });
+        // Writing into a String does not fail.
+        let _ = if DB::NUMBERED { write!(sql, "${n}") } else { sql.write_char('?') };
+    }
+}
+
+fn arguments<DB: Engine, C: Columns<DB>>(
+    rows: &[C::Row],
+    columns: &[usize],
+) -> Result<DB::Arguments, sqlx::Error> {
+    let mut arguments = DB::Arguments::default();
+    arguments.reserve(rows.len() * columns.len(), 0);
+    for row in rows {
+        for column in columns {
+            C::bind(row, *column, &mut arguments).map_err(sqlx::Error::Encode)?;
+        }
+    }
+    Ok(arguments)
 }
 
 fn take<DB: Engine, C: Columns<DB>>(
@@ -255,7 +292,7 @@ where
     if rows.len() > 1 && !DB::RETURNING {
         // As text, which every engine's row gives without a type of its own.
         let step_of = "SELECT 1 WHERE @@auto_increment_increment = 1";
-        let usual = QueryBuilder::<DB>::new(step_of).build().fetch_optional(&mut *connection).await?;
+        let usual = sqlx::query::<DB>(step_of).fetch_optional(&mut *connection).await?;
         if usual.is_none() {
             let why = "the server's auto_increment_increment is not 1, so the numbers of several rows are not known";
             return Err(sqlx::Error::Protocol(why.to_owned()));

@@ -1,12 +1,14 @@
-//! What putting a slot back costs under the strategy `truncate`, beside what the engine needs at
-//! least: BEGIN and ROLLBACK around the same writes, of the same client.
+//! What putting a slot back costs under the strategies `truncate` and `rollback`, beside what the engine
+//! needs at least: BEGIN and ROLLBACK around the same writes, of the same client.
 //!
 //! ```text
-//! cargo run --release --bin reset -- mysql 10,50,150,500
+//! cargo run --release --bin reset -- mysql truncate 10,50,150,500
+//! cargo run --release --bin reset -- postgres,mysql,sqlite truncate,rollback 50 10000    # does it stay flat?
 //! ```
 //!
-//! A test writes five rows into each of three tables. Its pool is closed before the clock starts, so
-//! that only the reset is measured. One line a size; all sizes are measured in turn.
+//! A test writes five rows into each of three tables. Under `truncate` its pool is closed before the clock
+//! starts, so that only the reset is measured. One line a size; all sizes are measured in turn. The size of the
+//! database is what its tables take in front of a test: after the first tenth of them, and of the last.
 
 use std::time::Instant;
 
@@ -53,27 +55,38 @@ struct Took {
     floor: Vec<f64>,
     reset: Vec<f64>,
     open: Vec<f64>,
+    /// Bytes.
+    size: Vec<i64>,
 }
 
+/// The first rounds warm up.
+const WARM: usize = 20;
+
 macro_rules! engine {
-    ($name:ident, $backend:ident, $connection:ty) => {
-        async fn $name(sizes: &[usize], rounds: usize) -> Result<()> {
+    ($name:ident, $backend:ident, $connection:ty, $size:literal) => {
+        async fn $name(name: &str, sizes: &[usize], rounds: usize) -> Result<()> {
             use sqlx::Connection;
             let engine = stringify!($name);
-            let fixture = |tables: usize| {
+            let strategy = match name {
+                "truncate" => Strategy::Truncate,
+                "rollback" => Strategy::Rollback,
+                other => return Err(format!("{other} is none of truncate and rollback").into()),
+            };
+            let fixture = |tables: usize, strategy: Strategy| {
                 Fixture::<$backend>::new()
                     .label(&format!("reset{tables}"))
                     .sql("schema.sql", schema(engine, tables))
-                    .require(Strategy::Truncate)
+                    .require(strategy)
             };
             let mut all = Vec::new();
             for tables in sizes {
                 // Its database stays open: the floor is measured in it.
-                let beside = fixture(*tables).open_for("floor").await?;
+                let beside = fixture(*tables, Strategy::Truncate).open_for("floor").await?;
                 let raw = <$connection>::connect(&beside.database_url()).await?;
                 all.push((*tables, raw, beside, Took::default()));
             }
-            for round in 0..rounds {
+            let tenth = rounds / 10;
+            for round in 0..WARM + rounds {
                 for (tables, raw, _, took) in &mut all {
                     let writes = writes(*tables);
                     let start = Instant::now();
@@ -87,35 +100,39 @@ macro_rules! engine {
                     floor += start.elapsed();
 
                     let start = Instant::now();
-                    let db = fixture(*tables).open_for("reset").await?;
+                    let db = fixture(*tables, strategy.clone()).open_for("reset").await?;
                     let open = start.elapsed();
+                    if [tenth, rounds].contains(&(round + 1).saturating_sub(WARM)) {
+                        took.size.push(sqlx::query_scalar($size).fetch_one(db.handle()).await?);
+                    }
                     for sql in &writes {
                         sqlx::query(sqlx::AssertSqlSafe(sql.as_str())).execute(db.handle()).await?;
                     }
-                    db.handle().clone().close().await;
+                    // Of a pool that has one connection the transaction would end with it.
+                    if name == "truncate" {
+                        db.handle().clone().close().await;
+                    }
                     let start = Instant::now();
                     db.close().await?;
                     let reset = start.elapsed();
-                    // The first are warming up.
-                    if round >= rounds / 10 {
+                    if round >= WARM {
                         took.floor.push(floor.as_secs_f64() * 1e6);
                         took.reset.push(reset.as_secs_f64() * 1e6);
                         took.open.push(open.as_secs_f64() * 1e6);
                     }
                 }
             }
-            println!("| {engine}, tables | floor, µs | reset, µs | p95 | ratio | the first tenth, µs | the last | open, µs |");
-            println!("|---|---|---|---|---|---|---|---|");
             for (tables, raw, beside, mut took) in all {
-                let tenth = took.reset.len() / 10;
-                let first = at(&mut took.reset[..tenth].to_vec(), 0.5);
-                let last = at(&mut took.reset[took.reset.len() - tenth..].to_vec(), 0.5);
+                let both: Vec<f64> = took.open.iter().zip(&took.reset).map(|(open, reset)| open + reset).collect();
+                let first = at(&mut both[..tenth].to_vec(), 0.5);
+                let last = at(&mut both[both.len() - tenth..].to_vec(), 0.5);
                 let (floor, reset) = (at(&mut took.floor, 0.5), at(&mut took.reset, 0.5));
                 println!(
-                    "| {tables} | {floor:.0} | {reset:.0} | {:.0} | {:.1} | {first:.0} | {last:.0} | {:.0} |",
+                    "| {engine}, {name} | {tables} | {floor:.0} | {reset:.0} | {:.0} | {:.1} | {:.0} | {first:.0} | {last:.0} | {} |",
                     at(&mut took.reset, 0.95),
                     reset / floor,
-                    at(&mut took.open, 0.5)
+                    at(&mut took.open, 0.5),
+                    took.size.iter().map(|size| format!("{:.1}", *size as f64 / 1e6)).collect::<Vec<_>>().join(" → "),
                 );
                 raw.close().await?;
                 beside.close().await?;
@@ -125,21 +142,42 @@ macro_rules! engine {
     };
 }
 
-engine!(postgres, SqlxPostgres, sqlx::PgConnection);
-engine!(mysql, SqlxMySql, sqlx::MySqlConnection);
-engine!(sqlite, SqlxSqlite, sqlx::SqliteConnection);
+engine!(postgres, SqlxPostgres, sqlx::PgConnection, "SELECT pg_database_size(current_database())");
+engine!(
+    mysql,
+    SqlxMySql,
+    sqlx::MySqlConnection,
+    "SELECT CAST(SUM(DATA_LENGTH + INDEX_LENGTH) AS SIGNED) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
+);
+engine!(
+    sqlite,
+    SqlxSqlite,
+    sqlx::SqliteConnection,
+    "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let engine = arguments.next().unwrap_or_else(|| "postgres".to_owned());
-    let sizes = arguments.next().unwrap_or_else(|| "10,50,150,500".to_owned());
+    let mut next = |default: &str| arguments.next().unwrap_or_else(|| default.to_owned());
+    let engines = next("postgres");
+    let strategies = next("truncate");
+    let sizes = next("10,50,150,500");
     let sizes = sizes.split(',').map(str::parse).collect::<std::result::Result<Vec<usize>, _>>()?;
-    let rounds = arguments.next().map_or(Ok(200), |rounds| rounds.parse())?;
-    match engine.as_str() {
-        "postgres" => postgres(&sizes, rounds).await,
-        "mysql" => mysql(&sizes, rounds).await,
-        "sqlite" => sqlite(&sizes, rounds).await,
-        other => Err(format!("{other} is none of postgres, mysql and sqlite").into()),
+    let rounds = next("200").parse()?;
+    println!(
+        "| | tables | floor, µs | reset, µs | p95 | ratio | open, µs | both, the first tenth | the last tenth | size, MB |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|");
+    for engine in engines.split(',') {
+        for strategy in strategies.split(',') {
+            match engine {
+                "postgres" => postgres(strategy, &sizes, rounds).await?,
+                "mysql" => mysql(strategy, &sizes, rounds).await?,
+                "sqlite" => sqlite(strategy, &sizes, rounds).await?,
+                other => return Err(format!("{other} is none of postgres, mysql and sqlite").into()),
+            }
+        }
     }
+    Ok(())
 }

@@ -39,6 +39,11 @@ BEGIN
         THEN setval(s.oid::regclass, s.value, s.called) IS NULL ELSE true END) THEN
     RAISE EXCEPTION 'a sequence was changed or dropped';
   END IF;
+  -- The rows that are rolled back keep their room until somebody vacuums.
+  IF EXISTS (SELECT FROM @meta@.tab b WHERE b.oid IN (
+      SELECT g.target FROM @meta@.target g WHERE g.relid IN (SELECT m.relid FROM @meta@.mark m)) AND @meta@.grew(b)) THEN
+    PERFORM nextval('@meta@.lost');
+  END IF;
 END $f$;
 
 -- Whether a sandbox that is over left the slot as it was: 'no' if not, or if that is not known. Else
@@ -50,7 +55,8 @@ DECLARE
 BEGIN
   -- The sandbox's own connection, and that of the lease. Before Postgres 15 the counts come late.
   IF pg_stat_get_db_numbackends(here) <> 2 OR current_setting('server_version_num')::int < 150000
-    OR pg_relation_size('@meta@.mark') > 16384 THEN
+    OR pg_relation_size('@meta@.mark') > 16384 OR pg_relation_size('@meta@.guard') > 16384
+    OR (SELECT l.is_called FROM @meta@.lost l) THEN
     RETURN 'no';
   END IF;
   IF (SELECT count(*) = 1 AND min(m.relid) = 0 FROM @meta@.mark m)

@@ -31,6 +31,14 @@ CREATE TABLE @meta@.seq (
   oid oid PRIMARY KEY, value bigint NOT NULL, called boolean NOT NULL, read bigint) WITH (fillfactor = 40);
 CREATE TABLE @meta@.lob (oid oid PRIMARY KEY);
 CREATE TABLE @meta@.state (settings text, digest text, counted text);
+-- Whether a table lost much room to what was rolled back. Of all that a transaction does, only what it
+-- does to a sequence outlives it.
+CREATE SEQUENCE @meta@.lost;
+
+-- Whether a table takes much more room than at its baseline.
+CREATE FUNCTION @meta@.grew(b @meta@.tab) RETURNS boolean LANGUAGE sql STABLE AS $f$
+  SELECT pg_relation_size(b.oid) + coalesce(pg_relation_size(nullif(b.toast, 0)), 0) - b.size > 131072 + b.size / 2
+$f$;
 
 -- Not in SQL, which would be planned anew in each reset.
 CREATE FUNCTION @meta@.settings() RETURNS text LANGUAGE plpgsql STABLE AS $f$
@@ -165,7 +173,6 @@ DECLARE
   -- Deleting a row costs a thousandth of what emptying a table at once does, and on a server that
   -- waits for its disk much less. More is room that a test must have filled itself.
   much CONSTANT bigint := CASE current_setting('fsync') WHEN 'on' THEN 2097152 ELSE 262144 END;
-  waste CONSTANT bigint := 131072;
   soon CONSTANT int := 5;
   here CONSTANT oid := (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database());
   marks oid[];
@@ -176,6 +183,8 @@ DECLARE
   lost text := '';
   polls int := 0;
   replica boolean := current_setting('session_replication_role') = 'replica';
+  -- Only a slot that is a database has one.
+  guard CONSTANT regclass := to_regclass('@meta@.guard');
 BEGIN
   -- The list of all connections with all that is known of each costs more, and is rarely needed.
   WHILE EXISTS (SELECT FROM pg_stat_get_backend_idset() b WHERE pg_stat_get_backend_dbid(b) = here
@@ -224,7 +233,8 @@ BEGIN
           ORDER BY b.ord);
     END IF;
     FOREACH one IN ARRAY dirty LOOP
-      SELECT b.clear, b.restore, b.quick, b.toast, b.size INTO t FROM @meta@.tab b WHERE b.oid = one;
+      SELECT b.clear, b.restore, b.quick, b.toast, b.size, @meta@.grew(b) AS grew INTO t
+        FROM @meta@.tab b WHERE b.oid = one;
       size := pg_relation_size(one) - t.size;
       IF t.toast <> 0 THEN
         size := size + pg_relation_size(t.toast);
@@ -237,7 +247,7 @@ BEGIN
       IF replica AND t.restore IS NOT NULL THEN
         EXECUTE t.restore;
       END IF;
-      IF size > waste + t.size / 2 THEN
+      IF t.grew THEN
         -- Rows that were put back stand behind the room that is lost, which keeps it from being cut off.
         lost := lost || E'\n' || CASE WHEN replica AND t.restore IS NOT NULL THEN 'FULL ' ELSE '' END || one::regclass;
       END IF;
@@ -250,9 +260,16 @@ BEGIN
     END IF;
     DELETE FROM @meta@.mark WHERE relid <> 0;
   END IF;
-  -- Also with what was rolled back, which every look at the marks reads.
-  IF pg_relation_size('@meta@.mark') > 16384 THEN
-    lost := lost || E'\n@meta@.mark';
+  -- What was rolled back takes room too, and marks nothing: in the marks, which every look at them reads,
+  -- in the guard, and in tables, at which a sandbox looks when it ends.
+  IF pg_relation_size('@meta@.mark') > 16384 OR pg_relation_size(guard) > 16384
+    OR (SELECT l.is_called FROM @meta@.lost l) THEN
+    lost := lost || E'\n@meta@.mark' || coalesce(E'\n' || guard, '');
+    FOR t IN SELECT b.oid, b.restore FROM @meta@.tab b
+        WHERE b.oid <> ALL (coalesce(dirty, '{}')) AND @meta@.grew(b) LOOP
+      lost := lost || E'\n' || CASE WHEN replica AND t.restore IS NOT NULL THEN 'FULL ' ELSE '' END || t.oid::regclass;
+    END LOOP;
+    PERFORM setval('@meta@.lost', 1, false);
   END IF;
   -- Sequences move without a mark, also in what was rolled back. None moves without being read, and the
   -- server counts that: sessions that are gone have told it, and ours is asked as well.

@@ -1,0 +1,1 @@
+//! What core does without a server, measured: see `benches/pure.rs`.
