@@ -339,7 +339,7 @@ impl Hash {
 pub(crate) fn fingerprint<B: Backend>(setup: &Setup<B>, version: &str, options: &[&str]) -> String {
     let mut hash = Hash::default();
     // The second word changes when dbtest itself makes templates in another way.
-    for part in [B::ENGINE.word(), "dbtest-4", version] {
+    for part in [B::ENGINE.word(), "dbtest-5", version] {
         hash.part(part.as_bytes());
     }
     for step in &setup.steps {
