@@ -183,12 +183,14 @@ fn columns(engine: Engine, table: &str) -> String {
     }
 }
 
-/// Which table refers to which.
+/// Which table refers to which, in the words of files' names: with its schema where it needs that.
 fn references(engine: Engine) -> &'static str {
     match engine {
         Engine::Postgres => {
-            "SELECT c.relname::text, f.relname::text FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid \
-             JOIN pg_class f ON f.oid = k.confrelid WHERE k.contype = 'f'"
+            "SELECT CASE WHEN pg_table_is_visible(c.oid) THEN '' ELSE cn.nspname || '.' END || c.relname, \
+             CASE WHEN pg_table_is_visible(f.oid) THEN '' ELSE fn.nspname || '.' END || f.relname FROM pg_constraint k \
+             JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace cn ON cn.oid = c.relnamespace \
+             JOIN pg_class f ON f.oid = k.confrelid JOIN pg_namespace fn ON fn.oid = f.relnamespace WHERE k.contype = 'f'"
         }
         Engine::MySql => {
             "SELECT table_name, referenced_table_name FROM information_schema.key_column_usage WHERE table_schema = \

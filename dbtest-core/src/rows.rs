@@ -1,5 +1,6 @@
 //! Seed files of rows, CSV and JSON: read into columns and values, each with its line. Pure.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 /// A file of rows. Its name says the table: `books.csv`, or `02_books.csv`.
@@ -173,17 +174,39 @@ fn json_value(value: serde_json::Value) -> Value {
     }
 }
 
-/// The tables in an order in which each comes behind those that it refers to; where there is none,
-/// in their own. `references` are pairs: this table refers to that one.
+/// The tables, each once, in an order in which each comes behind those that it refers to; where there
+/// is none, in their own. `references` are pairs: this table refers to that one.
 pub(crate) fn dependency_order<'t>(tables: &[&'t str], references: &[(String, String)]) -> Vec<&'t str> {
-    let mut left: Vec<&str> = tables.to_vec();
-    let mut order = Vec::new();
-    while !left.is_empty() {
-        let free = left.iter().position(|table| {
-            let mut needs = references.iter().filter(|(from, to)| from == table && to != table);
-            !needs.any(|(_, to)| left.contains(&to.as_str()))
+    let mut places = HashMap::new();
+    let mut names: Vec<&str> = Vec::new();
+    for name in tables {
+        places.entry(*name).or_insert_with(|| {
+            names.push(name);
+            names.len() - 1
         });
-        order.push(left.remove(free.unwrap_or(0)));
+    }
+    let mut needs = vec![HashSet::new(); names.len()];
+    let mut needed_by = vec![Vec::new(); names.len()];
+    for (from, to) in references {
+        if let (Some(from), Some(to)) = (places.get(from.as_str()), places.get(to.as_str()))
+            && from != to
+            && needs[*from].insert(*to)
+        {
+            needed_by[*to].push(*from);
+        }
+    }
+    let mut left: BTreeSet<usize> = (0..names.len()).collect();
+    let mut free: BTreeSet<usize> = left.iter().copied().filter(|at| needs[*at].is_empty()).collect();
+    let mut order = Vec::new();
+    while let Some(next) = free.pop_first().or_else(|| left.first().copied()) {
+        left.remove(&next);
+        order.push(names[next]);
+        for from in &needed_by[next] {
+            needs[*from].remove(&next);
+            if needs[*from].is_empty() && left.contains(from) {
+                free.insert(*from);
+            }
+        }
     }
     order
 }
