@@ -464,8 +464,11 @@ fn a_dropped_future_does_not_stop_the_client() {
                 assert!(poll_immediate(pin!(begin)).await.is_none());
             }
             add(&client, "after").await;
-            // Committed or not: another client tells.
-            names(&connect(place).await).await
+            // Committed or not: another client tells. A busy machine may let the answer to Parse come within
+            // that one poll, with and without the sandbox, and then the row is there.
+            let names = names(&connect(place).await).await;
+            let sure = names.split(',').filter(|name| !name.starts_with("prepared "));
+            sure.collect::<Vec<_>>().join(",")
         })
     });
 }
