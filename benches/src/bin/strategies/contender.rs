@@ -50,6 +50,7 @@ pub enum Kind {
     Rollback,
     Truncate,
     Template,
+    TemplateAlone,
     Schema,
     TruncateAll,
     DeleteAll,
@@ -66,13 +67,14 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Floor,
         Self::Handle,
         Self::RawClone,
         Self::Rollback,
         Self::Truncate,
         Self::Template,
+        Self::TemplateAlone,
         Self::Schema,
         Self::TruncateAll,
         Self::DeleteAll,
@@ -96,6 +98,7 @@ impl Kind {
             Self::Rollback => "dbtest rollback",
             Self::Truncate => "dbtest truncate",
             Self::Template => "dbtest template",
+            Self::TemplateAlone => "dbtest template, none made ahead (nextest)",
             Self::Schema => "dbtest schema",
             Self::TruncateAll => "TRUNCATE of all tables",
             Self::DeleteAll => "DELETE from all tables, one call (as Joist)",
@@ -114,9 +117,11 @@ impl Kind {
 
     pub fn runs_on(self, engine: Engine) -> bool {
         match self {
-            Self::RawClone | Self::SchemaDdl | Self::DieselTransaction | Self::PgTransactionalTests => {
-                engine == Engine::Postgres
-            }
+            Self::RawClone
+            | Self::TemplateAlone
+            | Self::SchemaDdl
+            | Self::DieselTransaction
+            | Self::PgTransactionalTests => engine == Engine::Postgres,
             Self::PlainClone | Self::DjangoTestCase | Self::DjangoTransactionTestCase => {
                 matches!(engine, Engine::Postgres | Engine::Sqlite)
             }
@@ -163,6 +168,10 @@ impl Kind {
             Self::Migrate => Box::new(raw::Migrate::<C>::new(site, &name)?),
             Self::Rollback | Self::Truncate | Self::Template | Self::Schema => {
                 Box::new(dbtest::Dbtest::<C>::new(self, &site, worker, options.server(site.engine)))
+            }
+            Self::TemplateAlone => {
+                let command = dbtest::alone(options.server(site.engine))?;
+                Box::new(External::new::<C>(command, &site, &site.maintenance()).await?)
             }
             Self::SqlxTest => Box::new(peers::SqlxTest::<C>::new(&site, worker)),
             Self::DieselTransaction => Box::new(peers::DieselTransaction::new::<C>(&site, &name).await?),

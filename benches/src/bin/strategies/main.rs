@@ -84,6 +84,10 @@ pub struct Options {
     #[arg(long, hide = true)]
     #[serde(skip)]
     child: Option<String>,
+    /// A contender's task, for the process that is one.
+    #[arg(long, hide = true)]
+    #[serde(skip)]
+    alone: Option<String>,
 }
 
 impl Options {
@@ -143,6 +147,10 @@ fn engine<C: Client>(engine: Engine, options: &Options, child: bool) -> Result<R
 
 fn main() -> Result<()> {
     let mut options = Options::parse();
+    if let Some(task) = &options.alone {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        return runtime.block_on(dbtest::run_alone(task, &options.postgres));
+    }
     let child = options.child.take();
     if let Some(all) = &child {
         options = serde_json::from_str(all)?;

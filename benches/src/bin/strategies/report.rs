@@ -70,16 +70,16 @@ fn targets(report: &Report) -> String {
         let opening = |line: &Line| line.lease.median + line.connect.median;
         let clones: &[_] = match engine {
             Engine::Postgres => &[
-                (Kind::RawClone, 1.2, "raw CREATE DATABASE and connect"),
-                (Kind::Handle, 2.0, "opening a handle"),
+                (Kind::TemplateAlone, Kind::RawClone, 1.2, "raw CREATE DATABASE and connect"),
+                (Kind::Template, Kind::Handle, 2.0, "opening a handle"),
             ],
-            Engine::Sqlite => &[(Kind::Handle, 1.3, "opening an existing file")],
+            Engine::Sqlite => &[(Kind::Template, Kind::Handle, 1.3, "opening an existing file")],
             _ => &[],
         };
-        for (raw, wanted, word) in clones {
-            let Some((raw, line)) = find(at, *raw).zip(find(at, Kind::Template)) else { continue };
+        for (kind, raw, wanted, word) in clones {
+            let Some((raw, line)) = find(at, *raw).zip(find(at, *kind)) else { continue };
             let how = format!("{} to {}", shown(opening(line)), shown(opening(raw)));
-            let figure = format!("{name}: dbtest template, until it is open, to {word}");
+            let figure = format!("{name}: {}, until it is open, to {word}", kind.name());
             target(&mut text, &figure, *wanted, true, opening(line) / opening(raw), &how);
         }
         for (runner, peer, wanted) in [
