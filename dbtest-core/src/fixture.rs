@@ -1,5 +1,6 @@
 //! The builder: what a test database is.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -197,7 +198,8 @@ impl<B: Backend> Fixture<B> {
     /// cheaper as `seed_files`.
     ///
     /// Under `rollback` on MySQL and SQLite nobody but the test's own connection can write into
-    /// its transaction, so there they are part of the template after all.
+    /// its transaction, so there they are part of the template after all; and so they are where the
+    /// fixture has no other setup.
     pub fn seeds(mut self, paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Self {
         let folder = self.folder.clone();
         let mut added = paths.into_iter();
@@ -503,19 +505,15 @@ impl<B: Backend> Fixture<B> {
             pool: strategy.connections(B::ENGINE, max_connections),
             restart_identity: self.restart_identity,
         };
-        // Where the handle is one connection inside a transaction, nobody else can write into that.
-        let (in_lease, in_template) = match strategy.promises(B::ENGINE).many_connections {
-            true => (Some(&self.own), None),
-            false => (None, Some(&self.own)),
-        };
-        let ground = match in_template.filter(|own| !own.steps.is_empty()) {
-            None => self.ground_of(&self.setup, &site)?,
-            Some(own) => {
-                let mut whole = self.setup.clone();
-                whole.steps.extend(own.steps.iter().cloned());
-                self.ground_of(&whole, &site)?
-            }
-        };
+        // Where the handle is one connection inside a transaction, nobody else can write into that; and
+        // where there is nothing else to share, these rows are the setup.
+        let beside = strategy.promises(B::ENGINE).many_connections && !self.setup.steps.is_empty();
+        let own = Some(&self.own).filter(|own| !own.steps.is_empty());
+        let mut setup = Cow::Borrowed(&self.setup);
+        if let Some(own) = own.filter(|_| !beside) {
+            setup.to_mut().steps.extend(own.steps.iter().cloned());
+        }
+        let ground = self.ground_of(&setup, &site)?;
         let context = Context {
             ground,
             engine: B::ENGINE,
@@ -526,7 +524,7 @@ impl<B: Backend> Fixture<B> {
             _load: Arc::new(load),
         };
         let lease = strategy.acquire(&context).await?;
-        if let Some(own) = in_lease.filter(|own| !own.steps.is_empty()) {
+        if let Some(own) = own.filter(|_| beside) {
             let fill = fill(own.clone(), Arc::clone(&site.connect));
             if let Err(error) = fill(lease.place.clone()).await {
                 strategy.release(&context, lease, &Outcome::untouched()).await?;

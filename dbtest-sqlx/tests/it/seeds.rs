@@ -67,6 +67,17 @@ macro_rules! on {
                 assert!(!diff.contains("~ ") && !diff.contains("- "), "{diff}");
             }
 
+            /// Its slot would be made anew for each test otherwise, since each would make the tables.
+            #[tokio::test]
+            async fn seeds_without_any_other_setup_are_the_setup() {
+                let only = || Fixture::<$backend>::new().seeds_included([("tables.sql", TABLES)]);
+                let db = only().require(Strategy::Truncate).open_for("only seeds").await.expect("open");
+                assert!(db.diff().await.expect("a diff").is_empty());
+                sqlx::query("INSERT INTO author (name) VALUES ('Frank')").execute(db.handle()).await.expect("a row");
+                assert!(!db.diff().await.expect("a diff").is_empty());
+                db.close().await.expect("closed");
+            }
+
             #[tokio::test]
             async fn files_that_a_test_is_compiled_with_are_its_own() {
                 let files = [
