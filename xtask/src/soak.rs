@@ -64,11 +64,13 @@ fn containers() -> Option<usize> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).lines().count())
 }
 
-/// The files below a folder, without those that servers keep for themselves.
+/// The files below a folder, without those that servers keep for themselves, and without the tokens of the
+/// connections' budget: one for each that a server allows, made when first so many are wanted.
 fn files(folder: &Path) -> usize {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let others = |name: &str| name == "connections" || name.starts_with("run-");
     let count = |entry: std::fs::DirEntry| match entry.file_type() {
-        Ok(kind) if kind.is_dir() && entry.file_name().to_string_lossy().starts_with("run-") => 0,
+        Ok(kind) if kind.is_dir() && others(&entry.file_name().to_string_lossy()) => 0,
         Ok(kind) if kind.is_dir() => files(&entry.path()),
         _ => 1,
     };
