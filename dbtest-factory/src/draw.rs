@@ -13,7 +13,7 @@ pub struct Rng {
     seed: Seed,
     name: &'static str,
     n: u64,
-    /// Most rows draw none, and beginning to costs a tenth of what an INSERT into memory does.
+    /// Most rows draw none.
     begun: Option<ChaCha8Rng>,
 }
 
