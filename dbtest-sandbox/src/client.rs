@@ -311,6 +311,7 @@ impl Client {
 
     async fn wait_for_input(&mut self) -> Result<(), Stop> {
         let mut parked = false;
+        let serves = self.turn.as_ref().is_some_and(|turn| turn.waits());
         if let Some(turn) = &self.turn {
             self.shared.holds(self.peer.id, self.settings.application(), &turn.running, true);
             if turn.lends()
@@ -324,6 +325,10 @@ impl Client {
         if parked {
             self.turn = Some(self.shared.unpark().await);
         }
+        if serves {
+            // What failed meanwhile: the rest up to Sync is dropped.
+            self.answered();
+        }
         waited
     }
 
@@ -335,22 +340,35 @@ impl Client {
                 return Err(Stop::Fatal(Report::fatal("57P01", words)));
             }
             // A cancel request that comes while nothing runs is no one's.
-            self.peer.cancelled();
+            if self.peer.cancelled()
+                && let Some(turn) = &self.turn
+                && turn.works_for_client()
+            {
+                self.cancelling = Some(sandbox::cancel(turn));
+            }
             let delivers = self.tx == Tx::Idle && self.turn.is_none() && !parked;
             if delivers {
                 self.deliver();
             }
-            let (peer, wire) = (&self.peer, &mut self.wire);
+            let (peer, wire, turn) = (&self.peer, &mut self.wire, &mut self.turn);
             let mut woken = std::pin::pin!(peer.wake.notified());
             let read = std::future::poll_fn(|cx| {
                 loop {
+                    // A server works on what it has, and says what its buffer does not hold, before
+                    // it is told to by a Sync.
+                    if let Some(turn) = turn
+                        && turn.waits()
+                        && let Poll::Ready(Err(error)) = turn.poll(cx, &mut wire.output)
+                    {
+                        return Poll::Ready(Err(server_gone(error)));
+                    }
                     if let Poll::Ready(Err(error)) = wire.poll_write(cx) {
-                        return Poll::Ready(Err(error));
+                        return Poll::Ready(Err(Stop::from(error)));
                     }
                     // Who does not read its answers is asked for nothing more.
                     let asks = wire.output.len() <= MOST_UNREAD;
                     if asks && let Poll::Ready(read) = wire.poll_read(cx) {
-                        return Poll::Ready(read.map(Some));
+                        return Poll::Ready(read.map(Some).map_err(Stop::from));
                     }
                     if woken.as_mut().poll(cx).is_ready() || peer.has_news(delivers) {
                         return Poll::Ready(Ok(None));

@@ -245,7 +245,7 @@ impl Client {
     }
 
     /// Draws the conclusions from the server's answers.
-    fn answered(&mut self) -> Went {
+    pub(crate) fn answered(&mut self) -> Went {
         let Some(turn) = &mut self.turn else { return Went::Well };
         for name in std::mem::take(&mut turn.answer.unmade_statements) {
             self.statements.remove(&name);

@@ -514,7 +514,8 @@ type Alive<'a> = dyn FnMut() -> BoxFuture<'static, bool> + Send + 'a;
 
 /// Connects until it works. `alive` is asked from time to time whether waiting makes sense. One that
 /// starts says so or is not to be reached; one that `was_left` by somebody and lets us wait twice
-/// without a word is frozen.
+/// without a word is frozen. The first of the URLs that works is taken: a server that let us in only
+/// after that was tried is asked there once more.
 async fn ready(
     connect: &Connect,
     urls: &[String],
@@ -526,10 +527,18 @@ async fn ready(
     let mut silences = 0;
     loop {
         let mut last = None;
-        for url in urls {
+        for (at, url) in urls.iter().enumerate() {
             let asked = std::time::Instant::now();
             match reach(connect, url, patient(SILENCE)).await {
-                Ok(session) => return Ok((url.clone(), session)),
+                Ok(session) => {
+                    for before in &urls[..at] {
+                        if let Ok(better) = reach(connect, before, patient(SILENCE)).await {
+                            session.close().await;
+                            return Ok((before.clone(), better));
+                        }
+                    }
+                    return Ok((url.clone(), session));
+                }
                 Err(error) => {
                     silences += u32::from(asked.elapsed() >= patient(SILENCE));
                     last = last.or(Some(error));
@@ -675,6 +684,49 @@ mod tests {
 
     fn nobody() -> Connect {
         Arc::new(|_| Box::pin(async { Err(DbError::connection(None, "refused, as the test wants")) }))
+    }
+
+    /// A session that nobody asks anything.
+    struct Silent;
+
+    #[async_trait::async_trait]
+    impl Session for Silent {
+        async fn execute(&mut self, _: &str) -> Result<(), DbError> {
+            Ok(())
+        }
+
+        async fn query(&mut self, _: &str) -> Result<crate::backend::Rows, DbError> {
+            Ok(Vec::new())
+        }
+
+        async fn close(self: Box<Self>) {}
+    }
+
+    /// A server that starts while it is asked: its first address refuses the first `refusals` times.
+    async fn address_of_one_that_starts(refusals: usize) -> String {
+        let tried = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let connect: Connect = Arc::new(move |url| {
+            let first = url == "published";
+            let refused = first && tried.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < refusals;
+            Box::pin(async move {
+                match refused {
+                    true => Err(DbError::connection(None, "it starts")),
+                    false => Ok(Box::new(Silent) as Box<dyn Session>),
+                }
+            })
+        });
+        let urls = ["published".to_owned(), "its own".to_owned()];
+        let mut alive = || -> BoxFuture<'static, bool> { Box::pin(async { true }) };
+        let Ok((url, _)) = ready(&connect, &urls, false, &mut alive).await else { panic!("it lets us in") };
+        url
+    }
+
+    #[tokio::test]
+    async fn the_published_address_is_taken_also_where_the_other_one_answers_first() {
+        for refusals in [0, 1] {
+            assert_eq!(address_of_one_that_starts(refusals).await, "published");
+        }
+        assert_eq!(address_of_one_that_starts(usize::MAX).await, "its own");
     }
 
     async fn error(server: Server, engine: Engine) -> Error {

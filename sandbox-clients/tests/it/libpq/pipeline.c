@@ -330,6 +330,50 @@ static void more_than_any_buffer_holds(void)
 	free(text);
 }
 
+/* A server sends what its buffer of 8 kB does not hold, also to who has sent no Sync yet. */
+static void what_no_buffer_holds_is_answered_before_the_sync(void)
+{
+	char *text = malloc(20001);
+	int answered = 0;
+
+	memset(text, 'x', 20000);
+	text[20000] = 0;
+	enter();
+	for (int n = 0; n < 3; n++)
+		send_with("SELECT $1::text", text);
+	must(PQflush(conn) == 0, "flush");
+	while (!answered) {
+		struct pollfd poll_on = {.fd = PQsocket(conn), .events = POLLIN};
+
+		must(poll(&poll_on, 1, 20000) > 0, "no answer in 20 s");
+		must(PQconsumeInput(conn), "input");
+		if (!PQisBusy(conn)) {
+			PGresult *result = PQgetResult(conn);
+
+			must(PQresultStatus(result) == PGRES_TUPLES_OK, "an answer");
+			answered = PQgetlength(result, 0, 0);
+			PQclear(result);
+			must(PQgetResult(conn) == NULL, "the end of a query");
+		}
+	}
+	printf("%d bytes\n", answered);
+	send("SELECT 1/0");
+	send("SELECT 'never'");
+	must(PQflush(conn) == 0, "flush");
+	send_sync();
+	for (int n = 0; n < 2; n++) {
+		PGresult *result = PQgetResult(conn);
+
+		must(PQresultStatus(result) == PGRES_TUPLES_OK, "an answer");
+		PQclear(result);
+		must(PQgetResult(conn) == NULL, "the end of a query");
+	}
+	show_until_sync(1);
+	leave();
+	run("SELECT 'the next'");
+	free(text);
+}
+
 static void what_is_flushed_is_answered_before_the_sync(void)
 {
 	enter();
@@ -496,6 +540,7 @@ static const struct {
 	CHECK(a_cursor),
 	CHECK(single_rows),
 	CHECK(more_than_any_buffer_holds),
+	CHECK(what_no_buffer_holds_is_answered_before_the_sync),
 	CHECK(what_is_flushed_is_answered_before_the_sync),
 	CHECK(a_cancel_in_a_pipeline),
 	CHECK(copies),
