@@ -96,6 +96,9 @@ pub(crate) struct Config {
     pub(crate) dir: PathBuf,
     /// nextest's number of the place where this test runs: a hint, two runs share numbers.
     pub(crate) slot_hint: u32,
+    /// Where this process begins in a list of servers: nextest's number, or one by chance. Processes
+    /// that all began with the first would leave the last ones idle.
+    pub(crate) first_server: u32,
     /// One word for this run: nextest's, or this process's own.
     pub(crate) run: String,
 }
@@ -254,6 +257,7 @@ fn read(environment: &Environment) -> Result<Config> {
         Some("fail") => true,
         Some(other) => return Err(unusable("DBTEST_LEAKS", other, "warn or fail")),
     };
+    let place: Option<u32> = set("NEXTEST_TEST_GLOBAL_SLOT").and_then(|text| text.parse().ok());
     Ok(Config {
         server,
         idle,
@@ -272,7 +276,8 @@ fn read(environment: &Environment) -> Result<Config> {
         leaks_fail,
         skip_missing: flag("DBTEST_SKIP_MISSING")?,
         dir: set("DBTEST_DIR").map_or_else(default_dir, PathBuf::from),
-        slot_hint: set("NEXTEST_TEST_GLOBAL_SLOT").and_then(|text| text.parse().ok()).unwrap_or(0),
+        slot_hint: place.unwrap_or(0),
+        first_server: place.unwrap_or_else(by_chance),
         run: set("NEXTEST_RUN_ID").unwrap_or_else(own_run),
     })
 }
@@ -288,6 +293,12 @@ fn default_dir() -> PathBuf {
         _ => std::env::var("USER").unwrap_or_else(|_| "user".to_owned()),
     };
     base.join(format!("dbtest-{user}"))
+}
+
+/// A number that processes begun one after the other do not share. Their own numbers have a pattern.
+fn by_chance() -> u32 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id()) as u32
 }
 
 fn own_run() -> String {
@@ -352,6 +363,15 @@ mod tests {
         // Set to nothing it hides what the file says.
         let found = ("DATABASE_URL in .env".to_owned(), "postgres://h/d".to_owned());
         assert_eq!(url_among(Engine::Postgres, &environment), Some(found));
+    }
+
+    #[test]
+    fn processes_begin_at_different_servers_of_a_list() {
+        let first = |set| read(&from(set)).expect("settings").first_server;
+        assert_eq!(first(&[("NEXTEST_TEST_GLOBAL_SLOT", "5")]), 5);
+        // Without nextest by chance: that forty miss one of three is one case in three million.
+        let met: std::collections::HashSet<u32> = (0..40).map(|_| first(&[]) % 3).collect();
+        assert_eq!(met.len(), 3);
     }
 
     #[test]

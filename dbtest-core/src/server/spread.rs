@@ -77,8 +77,8 @@ pub(crate) fn servers(server: &Server, engine: Engine) -> Result<Vec<Server>> {
     let left_out = LEFT_OUT.lock().unwrap_or_else(PoisonError::into_inner);
     let load = |at: usize| loads.get(&all[at]).copied().unwrap_or(0);
     let is_out = |at: usize| left_out.contains(&all[at]);
-    // Processes of one test each have no loads to compare, but numbers.
-    let order = order(all.len(), config.slot_hint as usize, load, is_out);
+    // What the tests of other processes weigh is not known here.
+    let order = order(all.len(), config.first_server as usize, load, is_out);
     Ok(order.into_iter().map(|at| all[at].clone()).collect())
 }
 
