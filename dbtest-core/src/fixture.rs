@@ -24,7 +24,7 @@ use crate::setup::{Action, Migrations, Setup, StepError, fingerprint};
 use crate::slot::Wanted;
 use crate::strategy::{Context, IsolationStrategy, Lease, Outcome, Strategy};
 use crate::test_db::TestDb;
-use crate::{engine, run, sql};
+use crate::{engine, hash, run, sql};
 
 /// What a test database is: migrations, seeds, strategy, server. [`open`](Fixture::open) starts
 /// a [`TestDb`] from it; the attribute does nothing that can't be said here.
@@ -608,7 +608,7 @@ async fn places(
                 return engine::sqlite::places(url, connect).await;
             }
             let (config, note) =
-                (config()?, format!("facts-{}", server::hash(&[&schemas.to_string(), &url])));
+                (config()?, format!("facts-{}", hash::word(&[&schemas.to_string(), &url])));
             let recalled = if running.recalled { run::read(config, &note) } else { None };
             let is_new = recalled.is_none();
             let met = match recalled {

@@ -13,6 +13,7 @@ mod error;
 mod fixture;
 mod ground;
 mod guard;
+mod hash;
 mod hub;
 mod inventory;
 mod load;

@@ -5,10 +5,9 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use crate::backend::{Backend, BoxFuture};
 use crate::error::{Error, Result};
+use crate::hash::Hash;
 use crate::rows::{Format, RowFile, text};
 
 /// Migrations of an ORM, as a setup runs them.
@@ -317,22 +316,6 @@ pub fn executable_identity() -> Vec<u8> {
         .map_or(0, |since| since.as_nanos());
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     format!("{name}:{}:{changed}", meta.len()).into_bytes()
-}
-
-/// A hash over parts, none of which can run into the next.
-#[derive(Debug, Default)]
-pub(crate) struct Hash(Sha256);
-
-impl Hash {
-    pub(crate) fn part(&mut self, bytes: &[u8]) {
-        self.0.update((bytes.len() as u64).to_le_bytes());
-        self.0.update(bytes);
-    }
-
-    /// Twelve characters: enough to tell the setups of one server apart, short enough for a name.
-    pub(crate) fn word(self) -> String {
-        self.0.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
-    }
 }
 
 /// The fingerprint of a setup on an engine: the name of its template.

@@ -7,6 +7,9 @@
 //! The pieces are private to core, and each is one file that stands alone: here they are compiled from there.
 
 #[allow(dead_code, unused_imports, reason = "only what is measured is called")]
+#[path = "../../../dbtest-core/src/hash.rs"]
+mod hash;
+#[allow(dead_code, unused_imports, reason = "only what is measured is called")]
 #[path = "../../../dbtest-core/src/name.rs"]
 mod name;
 #[allow(dead_code, unused_imports, reason = "only what is measured is called")]
@@ -39,6 +42,19 @@ fn a_name_is_made() -> String {
 #[divan::bench]
 fn a_name_is_read() -> Option<Name> {
     Name::parse(divan::black_box("dbtest_s_0123456789ab_7_cdef01234567"))
+}
+
+/// What a fixture pays once per process for two migrations a table of a kilobyte each.
+#[divan::bench(args = TABLES)]
+fn a_setup_has_a_fingerprint(bencher: Bencher, tables: usize) {
+    let migration = "CREATE TABLE book (id serial PRIMARY KEY, title text NOT NULL); ".repeat(16);
+    bencher.counter(BytesCount::new(2 * tables * migration.len())).bench(|| {
+        let mut hash = hash::Hash::default();
+        for _ in 0..2 * tables {
+            hash.part(divan::black_box(migration.as_bytes()));
+        }
+        hash.word()
+    });
 }
 
 #[divan::bench(args = TABLES)]

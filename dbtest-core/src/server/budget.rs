@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::registry::{hash, private};
+use super::registry::private;
 use crate::config::patient;
 use crate::error::{Error, Result};
-use crate::progress;
+use crate::{hash, progress};
 
 /// How many connections one file stands for.
 const TOKEN: u32 = 2;
@@ -55,7 +55,7 @@ impl Budget {
         let connections = set.unwrap_or_else(|| allowed.saturating_sub((allowed / 20).max(4)));
         let place = server.rsplit(" at ").next().unwrap_or(server);
         // A user with a limit of its own has a budget of its own.
-        let folder = dir.join("connections").join(hash(&[place, &connections.to_string()]));
+        let folder = dir.join("connections").join(hash::word(&[place, &connections.to_string()]));
         // Looking at three folders costs more than all that a warm test counts there.
         static MADE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
         let mut seen = MADE.lock().unwrap_or_else(PoisonError::into_inner);

@@ -22,14 +22,14 @@ use tokio::sync::OnceCell;
 pub use self::container::Container;
 pub use self::doctor::{Diagnosis, Finding, Health};
 use self::registry::State;
-pub(crate) use self::registry::{Entry, hash, private};
+pub(crate) use self::registry::{Entry, private};
 use crate::backend::{BoxFuture, DbError, Session};
 use crate::config::{ServerChoice, config, image_for, patient, url_for};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::name::Name;
 use crate::report::{Phase, timed};
-use crate::{guard, run, runtime};
+use crate::{guard, hash, run, runtime};
 
 /// Where a test's databases live: how to find or start a server.
 ///
@@ -272,7 +272,7 @@ fn note(server: &Server, engine: Engine) -> Result<String> {
         format!("{:?}", url_for(engine)?),
         image_for(engine)?,
     ];
-    Ok(format!("server-{}", registry::hash(&parts.each_ref().map(String::as_str))))
+    Ok(format!("server-{}", hash::word(&parts.each_ref().map(String::as_str))))
 }
 
 /// Whether a server that another process of this run found is still there, its first user finds

@@ -6,11 +6,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::config::config;
 use crate::error::{Error, Result};
-use crate::progress;
+use crate::{hash, progress};
 
 /// A server that some process started.
 #[derive(Clone, Serialize, Deserialize)]
@@ -58,7 +57,7 @@ pub(crate) struct Lock {
 impl Entry {
     /// The entry whose identity is made of all these parts.
     pub(crate) fn new(parts: &[&str]) -> Result<Self> {
-        Ok(Self { folder: folder()?, key: hash(parts) })
+        Ok(Self { folder: folder()?, key: hash::word(parts) })
     }
 
     pub(crate) fn key(&self) -> &str {
@@ -136,15 +135,6 @@ impl Entry {
     }
 }
 
-pub(crate) fn hash(parts: &[&str]) -> String {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// `DBTEST_DIR/servers`, for this user alone. Root's can be passed through, since its servers
 /// run as another user.
 fn folder() -> Result<PathBuf> {
@@ -213,14 +203,6 @@ pub(crate) fn set_mode(_path: &Path, _mode: u32) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_key_depends_on_every_part_and_on_where_it_ends() {
-        assert_eq!(hash(&["a", "b"]), hash(&["a", "b"]));
-        assert_ne!(hash(&["a", "b"]), hash(&["ab"]));
-        assert_ne!(hash(&["a", "b"]), hash(&["a", "b", ""]));
-        assert_eq!(hash(&[]).len(), 12);
-    }
 
     #[test]
     fn a_state_is_read_back_and_a_broken_one_is_none() {
