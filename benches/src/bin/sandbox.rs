@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! cargo run --release --bin sandbox -- postgres://me:secret@127.0.0.1:5432/scratch
+//! cargo run --release --bin sandbox -- postgres://me:secret@127.0.0.1:5432/scratch "one row" 2   # some only
 //! ```
 //!
 //! Beside them two relays that only copy bytes show what the way through another thread costs.
@@ -248,7 +249,13 @@ async fn main() -> Result<()> {
         "| | direct, µs | sandbox, µs | ratio of p10 (median) | relay | ratio | looking relay | ratio |"
     );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
-    for work in WORKS {
+    // Of several words, those that begin with one of them.
+    let only: Vec<String> = std::env::args().skip(2).collect();
+    for work in WORKS
+        .iter()
+        .copied()
+        .filter(|work| only.is_empty() || only.iter().any(|word| work.name.starts_with(word)))
+    {
         let mut took: Vec<Vec<f64>> = vec![Vec::new(); ways.len()];
         for round in 0..PAIRS {
             // Each comes first as often as the others.
