@@ -44,7 +44,8 @@ fn worker<C: Client>(site: Site, number: usize, options: Options) -> Worker {
                         let mut contender = kind.make::<C>(&site, number, &options).await?;
                         for _ in 0..3 {
                             tests.push(contender.test().await?);
-                            if tests[0].whole() > Duration::from_secs(2) {
+                            // The first one makes what the others use.
+                            if tests[1..].iter().any(|test| test.whole() > Duration::from_secs(2)) {
                                 break;
                             }
                         }
