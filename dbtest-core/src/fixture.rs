@@ -607,8 +607,7 @@ async fn places(
             if engine == Engine::Sqlite {
                 return engine::sqlite::places(url, connect).await;
             }
-            let (config, note) =
-                (config()?, format!("facts-{}", hash::word(&[&schemas.to_string(), &url])));
+            let (config, note) = (config()?, format!("facts-{}", hash::word(&[&schemas.to_string(), &url])));
             let recalled = if running.recalled { run::read(config, &note) } else { None };
             let is_new = recalled.is_none();
             let met = match recalled {
