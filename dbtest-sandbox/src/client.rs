@@ -343,6 +343,7 @@ impl Client {
             if self.peer.cancelled()
                 && let Some(turn) = &self.turn
                 && turn.works_for_client()
+                && self.cancelling.as_ref().is_none_or(JoinHandle::is_finished)
             {
                 self.cancelling = Some(sandbox::cancel(turn));
             }

@@ -59,5 +59,5 @@ macro_rules! checks {
 checks!(many_queries several_syncs an_error_aborts_to_the_next_sync transactions
     an_implicit_transaction_ends_with_its_sync prepared_statements a_cursor single_rows
     more_than_any_buffer_holds what_no_buffer_holds_is_answered_before_the_sync
-    what_is_flushed_is_answered_before_the_sync a_cancel_in_a_pipeline copies
+    what_is_flushed_is_answered_before_the_sync a_cancel_before_the_sync a_cancel_in_a_pipeline copies
     binary_results_and_parameters parameters_are_reported);

@@ -394,6 +394,44 @@ static void what_is_flushed_is_answered_before_the_sync(void)
 	run("SELECT count(*) FROM author");
 }
 
+static void a_cancel_before_the_sync(void)
+{
+	char error[256];
+	PGcancel *cancel = PQgetCancel(conn);
+	int failed = 0;
+
+	enter();
+	send("INSERT INTO author (name) VALUES ('A')");
+	send("SELECT 'sleeping' FROM pg_sleep(50)");
+	must(PQflush(conn) == 0, "flush");
+	/* One that comes before the statement does nothing: again until one hits. */
+	for (int tries = 0; !failed; tries++) {
+		struct pollfd poll_on = {.fd = PQsocket(conn), .events = POLLIN};
+
+		must(PQconsumeInput(conn), "input");
+		while (!PQisBusy(conn) && !failed) {
+			PGresult *result = PQgetResult(conn);
+
+			if (result && PQresultStatus(result) == PGRES_FATAL_ERROR) {
+				printf("%s\n", PQresultErrorField(result, PG_DIAG_SQLSTATE));
+				failed = 1;
+			}
+			PQclear(result);
+		}
+		if (!failed) {
+			must(tries < 400, "no cancel hit");
+			must(PQcancel(cancel, error, sizeof(error)), error);
+			must(poll(&poll_on, 1, 100) >= 0, "poll");
+		}
+	}
+	send("SELECT 'never'");
+	send_sync();
+	show_until_sync(1);
+	leave();
+	run("SELECT count(*) FROM author");
+	PQfreeCancel(cancel);
+}
+
 static void a_cancel_in_a_pipeline(void)
 {
 	char error[256];
@@ -542,6 +580,7 @@ static const struct {
 	CHECK(more_than_any_buffer_holds),
 	CHECK(what_no_buffer_holds_is_answered_before_the_sync),
 	CHECK(what_is_flushed_is_answered_before_the_sync),
+	CHECK(a_cancel_before_the_sync),
 	CHECK(a_cancel_in_a_pipeline),
 	CHECK(copies),
 	CHECK(binary_results_and_parameters),
