@@ -451,9 +451,7 @@ impl Client {
             turn.applied = wanted;
         }
         let read_only = self.read_only || (self.tx == Tx::Idle && self.settings.read_only);
-        // The session's default refuses what would write before the transaction began.
-        let refused = read_only && !turn.begun() && self.tx == Tx::Idle;
-        turn.enter(if refused { Want::Read } else { want });
+        turn.enter(want);
         self.entered = true;
         if read_only && turn.begun() {
             let sql = "SET LOCAL transaction_read_only = on";

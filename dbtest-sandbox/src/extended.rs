@@ -85,14 +85,10 @@ impl Client {
         if !self.skip && ends && self.touches_nothing(&series)? {
             self.borrow(shown_of(&series)).await;
         }
-        let fresh = !self.skip
-            && !self.borrowed
-            && self.tx == Tx::Idle
-            && !self.entered
-            && ends
-            && !self.settings.read_only;
+        let fresh = !self.skip && !self.borrowed && self.tx == Tx::Idle && !self.entered && ends;
         let want = if fresh { self.wanted(&series)? } else { Want::Write };
-        if want != Want::Read {
+        // Whoever may not write is told so.
+        if want != Want::Read || self.settings.read_only {
             return self.series(&series, want).await;
         }
         // It may turn out to write: then everything is forgotten and done again.

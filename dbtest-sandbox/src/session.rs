@@ -111,6 +111,9 @@ pub(crate) struct Session {
     pub(crate) upstream: Upstream,
     /// What else opens the outer transaction.
     guard: String,
+    /// A read that writes after all is refused, whatever it writes. Servers before 16 let large
+    /// objects be written: there even a read waits for the outer transaction.
+    refuses_writes: bool,
     replies: VecDeque<Reply>,
     /// Bytes of a long row that go to the client as they come.
     passing: usize,
@@ -146,9 +149,12 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(upstream: Upstream, guard: String) -> Self {
         let deferrable = upstream.deferrable.clone();
+        let version = upstream.parameters.get("server_version").map_or("", String::as_str);
+        let major = version.split(|c: char| !c.is_ascii_digit()).next().and_then(|word| word.parse().ok());
         Self {
             upstream,
             guard,
+            refuses_writes: major.is_some_and(|major: u32| major >= 16),
             replies: VecDeque::new(),
             passing: 0,
             status: b'I',
@@ -204,7 +210,7 @@ impl Session {
     fn before(&mut self, want: Want) -> String {
         let mut sql = String::new();
         if !self.outer {
-            if want != Want::Write {
+            if want == Want::Session || (want == Want::Read && self.refuses_writes) {
                 return sql;
             }
             self.outer = true;
@@ -212,7 +218,9 @@ impl Session {
             sql.push_str("BEGIN READ WRITE; ");
             sql.push_str(&self.guard);
             sql.push_str("; SAVEPOINT _dbtest");
-            return sql;
+            if want == Want::Write {
+                return sql;
+            }
         }
         match (self.base, want) {
             (Base::Reads, Want::Read) | (Base::Fresh, Want::Write | Want::Session) => return sql,
@@ -613,9 +621,9 @@ impl Session {
         Ok(self.deferrable.as_ref().is_some_and(|[all, _]| !all.is_empty()))
     }
 
-    /// Checks deferred constraints as a commit does.
+    /// Checks deferred constraints as a commit does. What only read can't have broken any.
     pub(crate) async fn check_deferred(&mut self) -> io::Result<Result<(), ServerError>> {
-        if !self.outer || !self.defers().await? {
+        if !self.outer || self.base == Base::Reads || !self.defers().await? {
             return Ok(Ok(()));
         }
         let Some([all, deferred]) = &self.deferrable else { return Ok(Ok(())) };
