@@ -16,7 +16,7 @@ use crate::handshake::{self, Opening, Startup};
 use crate::message::{self, Report};
 use crate::runtime::{By, Look};
 use crate::sandbox;
-use crate::session::{self, DOUBT, Want};
+use crate::session::{self, DOUBT, SET_READ_ONLY, Want};
 use crate::settings::Settings;
 use crate::shared::{Denied, Notification, Peer, Shared, Turn};
 use crate::special::Before;
@@ -453,9 +453,9 @@ impl Client {
         let read_only = self.read_only || (self.tx == Tx::Idle && self.settings.read_only);
         turn.enter(want);
         self.entered = true;
-        if read_only && turn.begun() {
-            let sql = "SET LOCAL transaction_read_only = on";
-            turn.run(sql).await.map_err(server_gone)?.ok();
+        // A read has done so itself.
+        if read_only && turn.begun() && want != Want::Read {
+            turn.send_own(SET_READ_ONLY);
         }
         Ok(Went::Well)
     }
@@ -692,7 +692,7 @@ impl Client {
             Before::Replied(went) => Ok(went),
             Before::Run(want, rewritten) => {
                 let mut frame = BytesMut::new();
-                match rewritten {
+                match &rewritten {
                     Some((range, name)) => {
                         let start = statement.range.start;
                         let (from, to) = (range.start - start, range.end - start);
@@ -702,7 +702,7 @@ impl Client {
                 }
                 let went = self.query(&frame, shown, want, statement.schema_change).await?;
                 if went == Went::Well {
-                    self.after(&statement.kind, &[]).await?;
+                    self.after(&statement.kind, rewritten.map(|(_, name)| name), &[]);
                 }
                 Ok(went)
             }
@@ -800,7 +800,9 @@ impl Client {
     /// Commits: checks what is deferred, then does what waited for it. The client hears of an
     /// error, and of nothing else.
     pub(crate) async fn commit(&mut self) -> Result<Went, Stop> {
-        let Some(turn) = &mut self.turn else {
+        // After ROLLBACK AND CHAIN what is to be taken back is still there: no time to look.
+        let turn = if self.entered { self.turn.as_mut() } else { None };
+        let Some(turn) = turn else {
             self.commit_channels();
             self.take_back();
             return Ok(Went::Well);
@@ -811,7 +813,11 @@ impl Client {
             self.take_back();
             return Ok(Went::Wrong);
         }
-        self.commit_session().await?;
+        if self.commit_session().await? == Went::Wrong {
+            self.tx = Tx::Idle;
+            self.take_back();
+            return Ok(Went::Wrong);
+        }
         self.commit_channels();
         if let Some(turn) = &mut self.turn {
             for portal in std::mem::take(&mut self.portals).into_values() {

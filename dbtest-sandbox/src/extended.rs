@@ -94,6 +94,7 @@ impl Client {
         // It may turn out to write: then everything is forgotten and done again.
         let mark = self.wire.output.len();
         let unnamed = self.unnamed.clone();
+        let named = self.named(&series)?;
         if self.enter(want, shown_of(&series)).await? == Went::Well
             && let Some(turn) = &mut self.turn
         {
@@ -109,8 +110,8 @@ impl Client {
             // Outside a transaction there were no portals before.
             self.portals.clear();
             self.unnamed = unnamed;
-            for frame in series.iter().filter(|frame| frame.tag() == b'P') {
-                self.statements.remove(Fields(frame.body()).string()?);
+            for name in named {
+                self.statements.remove(&name);
             }
             self.entered = false;
             self.skip = false;
@@ -118,6 +119,18 @@ impl Client {
             return self.series(&series, Want::Write).await;
         }
         Ok(())
+    }
+
+    /// The statements that a series prepares and that were not there before.
+    fn named(&self, series: &[Frame]) -> Result<Vec<Bytes>, Stop> {
+        let mut named = Vec::new();
+        for frame in series.iter().filter(|frame| frame.tag() == b'P') {
+            let name = Fields(frame.body()).string()?;
+            if !name.is_empty() && !self.statements.contains_key(name) {
+                named.push(frame.bytes.slice_ref(name));
+            }
+        }
+        Ok(named)
     }
 
     /// What a series that ends with Sync may do, all in all.
@@ -475,11 +488,11 @@ impl Client {
                 let id = self.peer.id;
                 let Some(turn) = &mut self.turn else { return Ok(()) };
                 turn.start();
-                match rewritten {
+                match &rewritten {
                     // PREPARE got its name just now: it runs as a query of its own.
                     Some((range, server)) if matches!(prepared.kind, Kind::Prepare(..)) => {
                         let shown = &prepared.shown;
-                        let text = [&shown[..range.start], &server, &shown[range.end..]].concat();
+                        let text = [&shown[..range.start], server, &shown[range.end..]].concat();
                         let mut message = BytesMut::new();
                         crate::session::query(&text, &mut message);
                         turn.send_query(&message);
@@ -501,7 +514,8 @@ impl Client {
                 }
                 self.pump().await?;
                 if self.answered() == Went::Well {
-                    self.after(&prepared.kind, &portal.parameters).await?;
+                    let server = rewritten.map(|(_, server)| server);
+                    self.after(&prepared.kind, server, &portal.parameters);
                 }
             }
         }

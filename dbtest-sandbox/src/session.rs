@@ -15,6 +15,9 @@ use crate::wire::{Fields, frame_length};
 /// The savepoint that stands before what a client may have to take back.
 const SAVEPOINT: &str = "_dbtest";
 
+/// What makes a client's transaction, or a read outside one, READ ONLY.
+pub(crate) const SET_READ_ONLY: &str = "SET LOCAL transaction_read_only = on";
+
 /// So much of a result is held back while its statement may still turn out to write. It is time
 /// that the client waits; a statement that has read so much and then writes fails.
 pub(crate) const DOUBT: usize = 64 * 1024;
@@ -235,7 +238,7 @@ impl Session {
             if !sql.is_empty() {
                 sql.push_str("; ");
             }
-            sql.push_str("SET LOCAL transaction_read_only = on");
+            sql.push_str(SET_READ_ONLY);
             self.base = Base::Reads;
         }
         sql

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::client::{AtCommit, Client, Pending, Stop, Tx, Went, aborted, server_gone};
 use crate::extended::Prepared;
 use crate::message::{self, Report};
-use crate::session::Want;
+use crate::session::{Row, SET_READ_ONLY, Want};
 use crate::settings;
 use crate::shared::Notification;
 use crate::statement::{ANY_SETTING, Kind, Modes, Setting, Text};
@@ -88,10 +88,7 @@ impl Client {
                     return Ok(Before::Replied(Went::Wrong));
                 }
                 let Some(turn) = &mut self.turn else { return Ok(Before::Replied(Went::Wrong)) };
-                let server = turn.name();
-                let key = Bytes::copy_from_slice(name.as_bytes());
-                self.statements.insert(key, Arc::new(Prepared::sql(server.clone())));
-                return Ok(Before::Run(Want::Write, Some((range.clone(), server))));
+                return Ok(Before::Run(Want::Write, Some((range.clone(), turn.name()))));
             }
             Kind::Execute(range, name) | Kind::Deallocate(Some((range, name))) => {
                 match self.statements.get(name.as_bytes()) {
@@ -118,8 +115,8 @@ impl Client {
         Ok(Before::Replied(replied))
     }
 
-    /// Called when a statement ran well.
-    pub(crate) async fn after(&mut self, kind: &Kind, parameters: &Parameters) -> Result<(), Stop> {
+    /// Called when a statement ran well, under the server's name where it was given one.
+    pub(crate) fn after(&mut self, kind: &Kind, server: Option<String>, parameters: &Parameters) {
         let text = |text: &Text| match text {
             Text::Literal(text) => Some(text.clone()),
             Text::Parameter(n) => parameters.get(usize::from(*n) - 1).cloned().flatten(),
@@ -156,6 +153,12 @@ impl Client {
                     turn.applied.clear();
                 }
             }
+            Kind::Prepare(_, name) => {
+                if let Some(server) = server {
+                    let name = Bytes::copy_from_slice(name.as_bytes());
+                    self.statements.insert(name, Arc::new(Prepared::sql(server)));
+                }
+            }
             Kind::Deallocate(Some((_, name))) => {
                 self.statements.remove(name.as_bytes());
             }
@@ -165,7 +168,6 @@ impl Client {
             }
             _ => {}
         }
-        Ok(())
     }
 
     fn savepoint(&self, wanted: &str) -> Option<usize> {
@@ -207,12 +209,10 @@ impl Client {
         if self.enter(Want::Write, shown).await? == Went::Wrong {
             return Ok(Went::Wrong);
         }
-        let Some(turn) = &mut self.turn else { return Ok(Went::Wrong) };
-        if turn.run("SET LOCAL transaction_read_only = on").await.map_err(server_gone)?.is_err() {
-            turn.blame_own(&mut self.wire.output);
-            return Ok(self.failed());
-        }
-        Ok(Went::Well)
+        Ok(match self.run_own(SET_READ_ONLY).await? {
+            Some(_) => Went::Well,
+            None => self.failed(),
+        })
     }
 
     async fn commit_statement(&mut self, chain: bool) -> Result<Went, Stop> {
@@ -329,19 +329,18 @@ impl Client {
     }
 
     /// At a commit: what SET changed is the client's, what SET LOCAL changed is put back, and
-    /// cursors end.
-    pub(crate) async fn commit_session(&mut self) -> Result<(), Stop> {
+    /// cursors end. Where one of these fails the commit does, and the client was told.
+    pub(crate) async fn commit_session(&mut self) -> Result<Went, Stop> {
         let AtCommit { cursors, changed, local, .. } = &mut self.at_commit;
         let (cursors, changed, local) =
             (std::mem::take(cursors), std::mem::take(changed), std::mem::take(local));
-        let Some(turn) = &mut self.turn else { return Ok(()) };
-        if !local.is_empty() {
-            let sql: Vec<_> = local
-                .iter()
-                .filter(|(name, _)| !changed.contains(*name))
-                .map(|(name, value)| settings::set(name, value))
-                .collect();
-            turn.run(&sql.join("; ")).await.map_err(server_gone)?.ok();
+        let put_back: Vec<_> = local
+            .iter()
+            .filter(|(name, _)| !changed.contains(*name))
+            .map(|(name, value)| settings::set(name, value))
+            .collect();
+        if !put_back.is_empty() && self.run_own(&put_back.join("; ")).await?.is_none() {
+            return Ok(Went::Wrong);
         }
         if !changed.is_empty() {
             let mut sql = settings::read(changed.iter());
@@ -349,32 +348,33 @@ impl Client {
                 sql.push_str(" UNION ALL SELECT name, setting FROM pg_catalog.pg_settings ");
                 sql.push_str("WHERE source = 'session' AND name <> 'default_transaction_read_only'");
             }
-            let rows = turn.run(&sql).await.map_err(server_gone)?;
-            for row in
-                rows.unwrap_or_default().into_iter().filter(|row| row[0].as_deref() != Some(ANY_SETTING))
-            {
+            let Some(rows) = self.run_own(&sql).await? else { return Ok(Went::Wrong) };
+            for row in rows.into_iter().filter(|row| row[0].as_deref() != Some(ANY_SETTING)) {
                 if let [Some(name), value] = &row[..] {
                     self.settings.set(name, value.clone());
                 }
             }
-            turn.applied = self.settings.wanted().clone();
-            if changed.contains(settings::READ_ONLY) {
-                let sql = "SET default_transaction_read_only = on";
-                turn.run(sql).await.map_err(server_gone)?.ok();
+            if let Some(turn) = &mut self.turn {
+                turn.applied = self.settings.wanted().clone();
+            }
+            let guard = "SET default_transaction_read_only = on";
+            if changed.contains(settings::READ_ONLY) && self.run_own(guard).await?.is_none() {
+                return Ok(Went::Wrong);
             }
         }
         if !cursors.is_empty() {
             let open = "SELECT pg_catalog.quote_ident(name), name FROM pg_catalog.pg_cursors";
-            let rows = turn.run(open).await.map_err(server_gone)?.unwrap_or_default();
+            let Some(rows) = self.run_own(open).await? else { return Ok(Went::Wrong) };
             for row in rows {
                 if let [Some(quoted), Some(name)] = &row[..]
                     && cursors.contains(name)
+                    && self.run_own(&format!("CLOSE {quoted}")).await?.is_none()
                 {
-                    turn.run(&format!("CLOSE {quoted}")).await.map_err(server_gone)?.ok();
+                    return Ok(Went::Wrong);
                 }
             }
         }
-        Ok(())
+        Ok(Went::Well)
     }
 
     fn channel(&mut self, pending: Pending, tag: &str) -> Went {
@@ -402,13 +402,13 @@ impl Client {
         if self.deallocate_quietly(Want::Write, shown).await? == Went::Wrong {
             return Ok(Went::Wrong);
         }
-        let Some(turn) = &mut self.turn else { return Ok(Went::Wrong) };
         let sql = "RESET ALL; SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
-        if turn.run(sql).await.map_err(server_gone)?.is_err() {
-            turn.blame_own(&mut self.wire.output);
+        if self.run_own(sql).await?.is_none() {
             return Ok(self.failed());
         }
-        turn.applied.clear();
+        if let Some(turn) = &mut self.turn {
+            turn.applied.clear();
+        }
         self.settings.reset();
         self.peer.unlisten(None);
         Ok(self.reply("DISCARD ALL"))
@@ -419,11 +419,27 @@ impl Client {
         if self.enter(want, shown).await? == Went::Wrong {
             return Ok(Went::Wrong);
         }
-        let Some(turn) = &mut self.turn else { return Ok(Went::Wrong) };
-        for prepared in std::mem::take(&mut self.statements).into_values() {
-            turn.run(&format!("DEALLOCATE {}", prepared.server)).await.map_err(server_gone)?.ok();
+        let forget: Vec<_> = std::mem::take(&mut self.statements)
+            .into_values()
+            .map(|prepared| format!("DEALLOCATE {}", prepared.server))
+            .collect();
+        if forget.is_empty() {
+            return Ok(Went::Well);
         }
-        Ok(Went::Well)
+        Ok(match self.run_own(&forget.join("; ")).await? {
+            Some(_) => Went::Well,
+            None => self.failed(),
+        })
+    }
+
+    /// Runs our own SQL. `None` if it failed, and the client was told.
+    async fn run_own(&mut self, sql: &str) -> Result<Option<Vec<Row>>, Stop> {
+        let Some(turn) = &mut self.turn else { return Ok(None) };
+        let ran = turn.run(sql).await.map_err(server_gone)?;
+        if ran.is_err() {
+            turn.blame_own(&mut self.wire.output);
+        }
+        Ok(ran.ok())
     }
 }
 

@@ -735,3 +735,63 @@ fn a_constraint_that_was_taken_back_is_not_checked() {
     assert_eq!(client.query("INSERT INTO more VALUES (1), (1)").code(), "23505");
     arena.ends_well();
 }
+
+#[test]
+fn a_constraint_that_a_chained_rollback_takes_back_is_forgotten() {
+    let mut arena = Arena::open();
+    let mut client = arena.client();
+    client.well("BEGIN; CREATE TABLE more (id int UNIQUE DEFERRABLE INITIALLY DEFERRED); ROLLBACK AND CHAIN");
+    client.well("COMMIT");
+    arena.works();
+    client.well("INSERT INTO toys VALUES (5, 'five')");
+    arena.ends_well();
+}
+
+#[test]
+fn a_prepare_that_failed_prepared_nothing() {
+    let mut arena = Arena::open();
+    let mut client = arena.client();
+    for sql in [query("PREPARE p AS SELECT nothing"), [run("PREPARE p AS SELECT nothing"), sync()].concat()] {
+        client.send(&sql);
+        assert_eq!(client.answer().code(), "42703");
+        assert_eq!(client.query("EXECUTE p").code(), "26000");
+        client.well("PREPARE p AS SELECT 5");
+        assert_eq!(client.well("EXECUTE p").value(), Some("5"));
+        assert_eq!(client.query("PREPARE q AS SELECT nothing").code(), "42703");
+        for all in ["DEALLOCATE ALL", "DISCARD ALL"] {
+            client.well(all);
+            assert_eq!(client.query("EXECUTE p").code(), "26000");
+            arena.works();
+        }
+    }
+    arena.ends_well();
+}
+
+#[test]
+fn a_statement_outlives_a_second_one_of_its_name() {
+    let mut arena = Arena::open();
+    let mut client = arena.client();
+    client.well("CREATE FUNCTION writes() RETURNS int LANGUAGE sql AS 'INSERT INTO toys VALUES (70) RETURNING id'");
+    client.send(&[parse("s", "SELECT 5"), sync()].concat());
+    assert_eq!(client.answer().errors, []);
+    // What reads and turns out to write is done again, with all that came with it.
+    client.send(&[run("SELECT writes()"), parse("s", "SELECT 6"), sync()].concat());
+    assert_eq!(client.answer().code(), "42P05");
+    client.send(&[bind("", "s"), execute("", 0), sync()].concat());
+    assert_eq!(client.answer().value(), Some("5"));
+    assert_eq!(client.number("SELECT count(*) FROM toys WHERE id = 70"), 0);
+    arena.ends_well();
+}
+
+#[test]
+fn a_commit_that_can_not_put_a_setting_back_fails_alone() {
+    let mut arena = Arena::open();
+    let mut client = arena.client();
+    // A server takes no other number of these once a temporary table was used.
+    client.well("BEGIN; SET LOCAL temp_buffers = 200; CREATE TEMP TABLE t (x int); INSERT INTO t VALUES (1)");
+    let answer = client.query("COMMIT");
+    assert_eq!((answer.code(), answer.status), ("22023", Some('I')), "{answer:?}");
+    arena.works();
+    client.well("SELECT 1");
+    arena.ends_well();
+}
