@@ -259,6 +259,11 @@ impl Client {
         for name in std::mem::take(&mut turn.answer.unmade_statements) {
             self.statements.remove(&name);
         }
+        if std::mem::take(&mut turn.answer.unmade_unnamed) {
+            // The server may have the one before it, which nobody looked at for this Bind.
+            turn.unnamed = None;
+            self.unnamed = None;
+        }
         for name in std::mem::take(&mut turn.answer.unmade_portals) {
             self.portals.remove(&name);
         }
@@ -500,9 +505,13 @@ impl Client {
                     _ => {
                         // What we ran in between may have ended its portal: it is bound again.
                         let again = turn.name();
-                        if prepared.server.is_empty() && turn.unnamed != Some(id) {
-                            turn.send_parse(&prepared.parse, None, true);
-                            turn.unnamed = Some(id);
+                        if prepared.server.is_empty() {
+                            // The unnamed statement may be another by now, of this client too.
+                            let same = self.unnamed.as_ref().is_some_and(|now| Arc::ptr_eq(now, prepared));
+                            if !same || turn.unnamed != Some(id) {
+                                turn.send_parse(&prepared.parse, None, true);
+                                turn.unnamed = same.then_some(id);
+                            }
                         }
                         let mut message = BytesMut::new();
                         let names = [again.as_bytes(), prepared.server.as_bytes()];

@@ -105,6 +105,8 @@ pub(crate) struct Answer {
     statuses: BytesMut,
     /// Statements and portals that were not made, by the client's names.
     pub(crate) unmade_statements: Vec<Bytes>,
+    /// The unnamed statement among them.
+    pub(crate) unmade_unnamed: bool,
     pub(crate) unmade_portals: Vec<Bytes>,
 }
 
@@ -582,6 +584,7 @@ impl Session {
         {
             match self.replies.pop_front().map(|reply| reply.what) {
                 Some(What::Parse(Some(name))) => self.answer.unmade_statements.push(name),
+                Some(What::Parse(None)) => self.answer.unmade_unnamed = true,
                 Some(What::Bind(Some(name))) => self.answer.unmade_portals.push(name),
                 _ => {}
             }

@@ -795,3 +795,38 @@ fn a_commit_that_can_not_put_a_setting_back_fails_alone() {
     client.well("SELECT 1");
     arena.ends_well();
 }
+
+#[test]
+fn a_portal_keeps_its_statement_when_another_takes_the_unnamed_ones_place() {
+    let mut arena = Arena::open();
+    let mut client = arena.client();
+    let replaced = [parse("", "SET search_path = pg_catalog"), bind("", ""), parse("", "COMMIT AND CHAIN")].concat();
+    for before in ["INSERT INTO toys VALUES (8)", "BEGIN; DELETE FROM toys"] {
+        client.well(before);
+        client.send(&[replaced.clone(), execute("", 0), sync()].concat());
+        let answer = client.answer();
+        assert_eq!((&answer.errors[..], &answer.done[..]), (&[][..], &["SET".to_owned()][..]));
+        assert_eq!(client.well("SHOW search_path").value(), Some("pg_catalog"));
+        client.well("ROLLBACK");
+        client.well("RESET search_path");
+        arena.works();
+    }
+    arena.ends_well();
+}
+
+#[test]
+fn an_unnamed_statement_that_the_server_skipped_is_not_taken_for_the_one_before_it() {
+    let mut arena = Arena::open();
+    let mut client = arena.client();
+    let skipped = [parse("", "COMMIT"), parse("bad", "SELECT nothing"), parse("", "SELECT 1"), sync()].concat();
+    for before in ["INSERT INTO toys VALUES (9)", "BEGIN; DELETE FROM toys"] {
+        client.well(before);
+        client.send(&skipped);
+        assert_eq!(client.answer().code(), "42703");
+        client.send(&[bind("", ""), execute("", 0), sync()].concat());
+        assert_eq!(client.answer().code(), "26000");
+        client.well("ROLLBACK");
+        arena.works();
+    }
+    arena.ends_well();
+}

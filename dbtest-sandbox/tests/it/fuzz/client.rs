@@ -69,7 +69,11 @@ impl Input {
 
 impl Ground {
     pub fn open() -> Self {
-        let ground = arena::Ground::with("ALTER DATABASE {} SET statement_timeout = '2500ms'");
+        let mut set = "ALTER DATABASE {} SET statement_timeout = '2500ms'".to_owned();
+        if std::env::var_os("DBTEST_FUZZ_LOG").is_some() {
+            set.push_str("; ALTER DATABASE {} SET log_statement = 'all'; ALTER DATABASE {} SET log_min_messages = 'debug2'");
+        }
+        let ground = arena::Ground::with(&set);
         let sandbox = ground.sandbox(HANG);
         let neighbour = Neighbour::new(log_in(&sandbox, &ground.server));
         Self { ground, sandbox, neighbour }
