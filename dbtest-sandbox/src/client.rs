@@ -109,6 +109,8 @@ pub(crate) struct Client {
     pub(crate) settings: Settings,
     /// Cursors that outlive their transaction.
     pub(crate) held_cursors: BTreeSet<String>,
+    /// Temporary tables that each commit empties.
+    pub(crate) emptied: BTreeSet<String>,
     /// What the transaction's commit has to do.
     pub(crate) at_commit: AtCommit,
     /// Nobody reads what is written.
@@ -122,7 +124,7 @@ pub(crate) struct Client {
 #[derive(Debug, Default)]
 pub(crate) struct AtCommit {
     /// In order, with the savepoints between them.
-    pub(crate) channels: Vec<Pending>,
+    pub(crate) pending: Vec<Pending>,
     /// Cursors that end with the transaction.
     pub(crate) cursors: BTreeSet<String>,
     /// Parameters that SET changed: their new values are the client's from here on.
@@ -131,12 +133,17 @@ pub(crate) struct AtCommit {
     pub(crate) local: BTreeMap<String, String>,
 }
 
-/// LISTEN, UNLISTEN and NOTIFY that wait for the commit.
+/// What waits for the commit.
 #[derive(Debug)]
 pub(crate) enum Pending {
     Listen(String),
     Unlisten(Option<String>),
     Notify(Notification),
+    /// A temporary table that was made with ON COMMIT.
+    Temporary {
+        table: String,
+        drop: bool,
+    },
     /// A savepoint stands here.
     Savepoint(String),
 }
@@ -158,6 +165,7 @@ pub(crate) async fn serve(stream: Stream, peer: Arc<Peer>, shared: Arc<Shared>) 
         portals: BTreeMap::new(),
         settings: Settings::default(),
         held_cursors: BTreeSet::new(),
+        emptied: BTreeSet::new(),
         at_commit: AtCommit::default(),
         gone: false,
         ended: false,
@@ -803,7 +811,7 @@ impl Client {
         // After ROLLBACK AND CHAIN what is to be taken back is still there: no time to look.
         let turn = if self.entered { self.turn.as_mut() } else { None };
         let Some(turn) = turn else {
-            self.commit_channels();
+            self.commit_pending();
             self.take_back();
             return Ok(Went::Well);
         };
@@ -813,21 +821,21 @@ impl Client {
             self.take_back();
             return Ok(Went::Wrong);
         }
-        if self.commit_session().await? == Went::Wrong {
+        for portal in std::mem::take(&mut self.portals).into_values() {
+            if !portal.server.is_empty() {
+                turn.send_close(b'P', &portal.server, true);
+            }
+        }
+        if turn.unsynced {
+            turn.send_sync();
+        }
+        if self.commit_session().await? == Went::Wrong || self.commit_temporary().await? == Went::Wrong {
             self.tx = Tx::Idle;
             self.take_back();
             return Ok(Went::Wrong);
         }
-        self.commit_channels();
+        self.commit_pending();
         if let Some(turn) = &mut self.turn {
-            for portal in std::mem::take(&mut self.portals).into_values() {
-                if !portal.server.is_empty() {
-                    turn.send_close(b'P', &portal.server, true);
-                }
-            }
-            if turn.unsynced {
-                turn.send_sync();
-            }
             turn.keep();
         }
         self.entered = false;
@@ -839,9 +847,9 @@ impl Client {
         Ok(Went::Well)
     }
 
-    pub(crate) fn commit_channels(&mut self) {
+    pub(crate) fn commit_pending(&mut self) {
         let mut notifications = Vec::new();
-        for pending in std::mem::take(&mut self.at_commit.channels) {
+        for pending in std::mem::take(&mut self.at_commit.pending) {
             match pending {
                 Pending::Listen(channel) => self.peer.listen(channel),
                 Pending::Unlisten(channel) => self.peer.unlisten(channel.as_deref()),
@@ -851,7 +859,7 @@ impl Client {
                         notifications.push(notification);
                     }
                 }
-                Pending::Savepoint(_) => {}
+                Pending::Temporary { .. } | Pending::Savepoint(_) => {}
             }
         }
         self.shared.notify(notifications);

@@ -191,6 +191,11 @@ impl Session {
         self.outer
     }
 
+    /// Whether all since the savepoint only read.
+    pub(crate) fn only_read(&self) -> bool {
+        self.base == Base::Reads
+    }
+
     /// Why the server may see a statement's end where the text was not cut, if it may.
     pub(crate) fn unclear(&self) -> Option<&'static str> {
         let is = |name: &str, values: &[&str]| {

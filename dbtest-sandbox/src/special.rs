@@ -1,6 +1,7 @@
 //! Statements that mean something else inside one long transaction: what is done before and
 //! after them, or in their place. The same for both protocols.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -44,7 +45,7 @@ impl Client {
             return Ok(Before::Replied(self.fail(&aborted())));
         }
         let replied = match kind {
-            Kind::Read | Kind::Write | Kind::Notify(..) => return Ok(RUN),
+            Kind::Read | Kind::Write | Kind::Notify(..) | Kind::OnCommit { .. } => return Ok(RUN),
             Kind::Begin(modes) => self.begin(*modes, shown).await?,
             Kind::Commit { chain } => self.commit_statement(*chain).await?,
             Kind::Rollback { chain } => self.rollback_statement(*chain).await?,
@@ -122,22 +123,22 @@ impl Client {
             Text::Parameter(n) => parameters.get(usize::from(*n) - 1).cloned().flatten(),
         };
         match kind {
-            Kind::Savepoint(name) => self.at_commit.channels.push(Pending::Savepoint(name.clone())),
+            Kind::Savepoint(name) => self.at_commit.pending.push(Pending::Savepoint(name.clone())),
             Kind::Release(name) => {
                 if let Some(at) = self.savepoint(name) {
-                    self.at_commit.channels.remove(at);
+                    self.at_commit.pending.remove(at);
                 }
             }
             Kind::RollbackTo(name) => {
                 self.tx = Tx::Open;
                 if let Some(at) = self.savepoint(name) {
-                    self.at_commit.channels.truncate(at + 1);
+                    self.at_commit.pending.truncate(at + 1);
                 }
             }
             Kind::Notify(channel, payload) => {
                 if let Some((channel, payload)) = text(channel).zip(text(payload)) {
                     let notification = Notification { from: self.peer.id, channel, payload };
-                    self.at_commit.channels.push(Pending::Notify(notification));
+                    self.at_commit.pending.push(Pending::Notify(notification));
                 }
             }
             Kind::Set(list) => {
@@ -162,6 +163,9 @@ impl Client {
             Kind::Deallocate(Some((_, name))) => {
                 self.statements.remove(name.as_bytes());
             }
+            Kind::OnCommit { table, drop } => {
+                self.at_commit.pending.push(Pending::Temporary { table: table.clone(), drop: *drop });
+            }
             Kind::Declare { name, hold } => {
                 let cursors = if *hold { &mut self.held_cursors } else { &mut self.at_commit.cursors };
                 cursors.insert(name.clone());
@@ -172,7 +176,7 @@ impl Client {
 
     fn savepoint(&self, wanted: &str) -> Option<usize> {
         let named = |pending: &Pending| matches!(pending, Pending::Savepoint(name) if name == wanted);
-        self.at_commit.channels.iter().rposition(named)
+        self.at_commit.pending.iter().rposition(named)
     }
 
     fn reply(&mut self, tag: &str) -> Went {
@@ -377,11 +381,50 @@ impl Client {
         Ok(Went::Well)
     }
 
+    /// At a commit: temporary tables that were made with ON COMMIT are dropped or emptied. Where
+    /// that fails the commit does, and the client was told.
+    pub(crate) async fn commit_temporary(&mut self) -> Result<Went, Stop> {
+        let mut drops = BTreeSet::new();
+        for pending in &self.at_commit.pending {
+            if let Pending::Temporary { table, drop } = pending {
+                let tables = if *drop { &mut drops } else { &mut self.emptied };
+                tables.insert(table.clone());
+            }
+        }
+        // What may only read has put nothing into them.
+        let reads = self.read_only || self.turn.as_ref().is_some_and(|turn| turn.only_read());
+        if reads || (drops.is_empty() && self.emptied.is_empty()) {
+            return Ok(Went::Well);
+        }
+        let names: Vec<_> = drops.union(&self.emptied).map(|name| settings::literal(name)).collect();
+        let there = format!(
+            "SELECT pg_catalog.quote_ident(relname), relname FROM pg_catalog.pg_class \
+             WHERE relnamespace = pg_catalog.pg_my_temp_schema() AND relname IN ({})",
+            names.join(", ")
+        );
+        let Some(rows) = self.run_own(&there).await? else { return Ok(Went::Wrong) };
+        let (mut dropped, mut emptied) = (Vec::new(), Vec::new());
+        for row in rows {
+            if let [Some(quoted), Some(name)] = &row[..] {
+                let tables = if drops.contains(name) { &mut dropped } else { &mut emptied };
+                tables.push(format!("pg_temp.{quoted}"));
+            }
+        }
+        for (what, tables, how) in [("DROP TABLE", dropped, " CASCADE"), ("TRUNCATE", emptied, "")] {
+            if !tables.is_empty()
+                && self.run_own(&format!("{what} {}{how}", tables.join(", "))).await?.is_none()
+            {
+                return Ok(Went::Wrong);
+            }
+        }
+        Ok(Went::Well)
+    }
+
     fn channel(&mut self, pending: Pending, tag: &str) -> Went {
-        self.at_commit.channels.push(pending);
+        self.at_commit.pending.push(pending);
         if self.tx == Tx::Idle && !self.entered {
             // Outside a transaction it holds at once.
-            self.commit_channels();
+            self.commit_pending();
         }
         self.reply(tag)
     }
@@ -410,6 +453,7 @@ impl Client {
             turn.applied.clear();
         }
         self.settings.reset();
+        self.emptied.clear();
         self.peer.unlisten(None);
         Ok(self.reply("DISCARD ALL"))
     }

@@ -73,6 +73,13 @@ pub enum Kind {
         /// WITH HOLD: it outlives its transaction.
         hold: bool,
     },
+    /// CREATE TEMPORARY TABLE … ON COMMIT DROP or DELETE ROWS.
+    OnCommit {
+        /// The table.
+        table: String,
+        /// DROP, and not DELETE ROWS.
+        drop: bool,
+    },
     /// DISCARD ALL.
     DiscardAll,
     /// Would end or hand over the sandbox's transaction.
@@ -378,7 +385,7 @@ impl<'a> Words<'a> {
             "notify" => self.notify(),
             "declare" => self.declare(),
             _ if READS.contains(&word.as_str()) || first.kind == TokenKind::OpenParen => begins.query(),
-            "create" => begins.executes(),
+            "create" => begins.executes().or_else(|| self.temporary()),
             _ => None,
         };
         kind.unwrap_or(Kind::Write)
@@ -445,6 +452,24 @@ impl<'a> Words<'a> {
     fn executes(mut self) -> Option<Kind> {
         self.at = self.tokens.windows(2).position(|pair| pair[0].is("as") && pair[1].is("execute"))? + 2;
         self.execute()
+    }
+
+    /// CREATE TEMPORARY TABLE … ON COMMIT …
+    fn temporary(&mut self) -> Option<Kind> {
+        let _ = self.take("local") || self.take("global");
+        if !(self.take("temp") || self.take("temporary")) || !self.take("table") {
+            return None;
+        }
+        let _ = self.take("if") && self.take("not") && self.take("exists");
+        let mut table = self.name()?;
+        if self.rest().first().is_some_and(|token| token.kind == TokenKind::Dot) {
+            self.at += 1;
+            table = self.name()?;
+        }
+        let on_commit = |three: &[Token<'_>]| three[0].is("on") && three[1].is("commit");
+        let action = &self.rest().windows(3).find(|three| on_commit(three))?[2];
+        let drop = action.is("drop");
+        (drop || action.is("delete")).then_some(Kind::OnCommit { table, drop })
     }
 
     fn deallocate(&mut self) -> Option<Kind> {
@@ -772,6 +797,14 @@ mod tests {
         assert_eq!(kind("EXPLAIN EXECUTE p"), Kind::Execute(16..17, "p".into()));
         assert_eq!(kind("DEALLOCATE PREPARE p"), Kind::Deallocate(Some((19..20, "p".into()))));
         assert_eq!(kind("DEALLOCATE ALL"), Kind::Deallocate(None));
+        let on_commit = |table: &str, drop| Kind::OnCommit { table: table.to_owned(), drop };
+        assert_eq!(kind("CREATE TEMP TABLE T (x int) ON COMMIT DROP"), on_commit("t", true));
+        let long =
+            "create local temporary table if not exists pg_temp.\"A b\" on commit delete rows as select 1";
+        assert_eq!(kind(long), on_commit("A b", false));
+        for text in ["CREATE TEMP TABLE t (x int) ON COMMIT PRESERVE ROWS", "CREATE TABLE t (x int)"] {
+            assert_eq!(kind(text), Kind::Write, "{text}");
+        }
         assert_eq!(
             kind("DECLARE c CURSOR WITH HOLD FOR SELECT 1"),
             Kind::Declare { name: "c".into(), hold: true }

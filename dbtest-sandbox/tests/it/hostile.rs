@@ -769,9 +769,11 @@ fn a_prepare_that_failed_prepared_nothing() {
 
 #[test]
 fn a_statement_outlives_a_second_one_of_its_name() {
-    let mut arena = Arena::open();
+    let arena = Arena::open();
     let mut client = arena.client();
-    client.well("CREATE FUNCTION writes() RETURNS int LANGUAGE sql AS 'INSERT INTO toys VALUES (70) RETURNING id'");
+    client.well(
+        "CREATE FUNCTION writes() RETURNS int LANGUAGE sql AS 'INSERT INTO toys VALUES (70) RETURNING id'",
+    );
     client.send(&[parse("s", "SELECT 5"), sync()].concat());
     assert_eq!(client.answer().errors, []);
     // What reads and turns out to write is done again, with all that came with it.
@@ -800,7 +802,8 @@ fn a_commit_that_can_not_put_a_setting_back_fails_alone() {
 fn a_portal_keeps_its_statement_when_another_takes_the_unnamed_ones_place() {
     let mut arena = Arena::open();
     let mut client = arena.client();
-    let replaced = [parse("", "SET search_path = pg_catalog"), bind("", ""), parse("", "COMMIT AND CHAIN")].concat();
+    let replaced =
+        [parse("", "SET search_path = pg_catalog"), bind("", ""), parse("", "COMMIT AND CHAIN")].concat();
     for before in ["INSERT INTO toys VALUES (8)", "BEGIN; DELETE FROM toys"] {
         client.well(before);
         client.send(&[replaced.clone(), execute("", 0), sync()].concat());
@@ -818,7 +821,8 @@ fn a_portal_keeps_its_statement_when_another_takes_the_unnamed_ones_place() {
 fn an_unnamed_statement_that_the_server_skipped_is_not_taken_for_the_one_before_it() {
     let mut arena = Arena::open();
     let mut client = arena.client();
-    let skipped = [parse("", "COMMIT"), parse("bad", "SELECT nothing"), parse("", "SELECT 1"), sync()].concat();
+    let skipped =
+        [parse("", "COMMIT"), parse("bad", "SELECT nothing"), parse("", "SELECT 1"), sync()].concat();
     for before in ["INSERT INTO toys VALUES (9)", "BEGIN; DELETE FROM toys"] {
         client.well(before);
         client.send(&skipped);

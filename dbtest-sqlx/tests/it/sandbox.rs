@@ -193,6 +193,53 @@ mod postgres {
             assert_eq!(value(&mut *one, "SELECT current_setting('app.tenant', true)").await?, "");
         }
 
+        temporary_tables_end_with_their_transaction(pool) {
+            // As jobs load their rows: the same name in one transaction after the other.
+            let create = "CREATE TEMPORARY TABLE staging (x int) ON COMMIT DROP";
+            for _ in 0..2 {
+                for simple in [true, false] {
+                    let mut tx = pool.begin().await?;
+                    if simple {
+                        run(&mut *tx, create).await?;
+                    } else {
+                        sqlx::query(create).execute(&mut *tx).await?;
+                    }
+                    sqlx::query("INSERT INTO staging VALUES (1), (2)").execute(&mut *tx).await?;
+                    run(&mut *tx, "INSERT INTO t (x) SELECT count(*) + 1 FROM t, staging").await?;
+                    tx.commit().await?;
+                    assert_eq!(refused(&pool, "SELECT 1 FROM staging").await, "42P01");
+                }
+            }
+            assert_eq!(value(&pool, COUNT).await?, "4");
+            run(&pool, create).await?;
+            assert_eq!(refused(&pool, "SELECT 1 FROM staging").await, "42P01");
+            let mut tx = pool.begin().await?;
+            run(&mut *tx, "SAVEPOINT s; CREATE TEMP TABLE staging (x int) ON COMMIT DROP; ROLLBACK TO s").await?;
+            run(&mut *tx, "CREATE TEMP TABLE staging (x int)").await?;
+            tx.commit().await?;
+            assert_eq!(value(&pool, "SELECT count(*) FROM staging").await?, "0");
+        }
+
+        temporary_tables_are_emptied_by_a_commit(pool) {
+            let mut one = pool.acquire().await?;
+            let create = "CREATE TEMPORARY TABLE \"It's\" (x int PRIMARY KEY) ON COMMIT DELETE ROWS; \
+                CREATE TEMPORARY TABLE refers (x int REFERENCES \"It's\") ON COMMIT DELETE ROWS";
+            run(&mut *one, create).await?;
+            for rollback in [true, false, false] {
+                let mut tx = one.begin().await?;
+                run(&mut *tx, "INSERT INTO \"It's\" VALUES (1); INSERT INTO refers VALUES (1)").await?;
+                assert_eq!(value(&mut *tx, "SELECT count(*) FROM refers").await?, "1");
+                if rollback {
+                    tx.rollback().await?;
+                } else {
+                    tx.commit().await?;
+                }
+                assert_eq!(value(&mut *one, "SELECT count(*) FROM refers").await?, "0");
+            }
+            run(&mut *one, "DROP TABLE refers; BEGIN READ ONLY; COMMIT; INSERT INTO \"It's\" VALUES (2)").await?;
+            assert_eq!(value(&mut *one, "SELECT count(*) FROM \"It's\"").await?, "0");
+        }
+
         prepared_statements_belong_to_their_connection(pool) {
             let (mut one, mut two) = (pool.acquire().await?, pool.acquire().await?);
             run(&mut *one, "PREPARE p AS SELECT 1").await?;
@@ -427,13 +474,6 @@ mod postgres {
             let (mut one, mut two) = (pool.acquire().await?, pool.acquire().await?);
             run(&mut *one, "CREATE TEMPORARY TABLE temp (x int)").await?;
             assert_eq!(value(&mut *two, "SELECT count(*) FROM temp").await?, "0");
-        }
-
-        temporary_tables_outlive_a_commit(pool) {
-            let mut tx = pool.begin().await?;
-            run(&mut *tx, "CREATE TEMPORARY TABLE temp (x int) ON COMMIT DROP").await?;
-            tx.commit().await?;
-            assert_eq!(value(&pool, "SELECT count(*) FROM temp").await?, "0");
         }
 
         lock_table_needs_no_transaction(pool) {

@@ -394,18 +394,15 @@ static void what_is_flushed_is_answered_before_the_sync(void)
 	run("SELECT count(*) FROM author");
 }
 
-static void a_cancel_before_the_sync(void)
+/* Cancels until a statement says so: one that comes before the statement does nothing. The answer
+ * to the statement before it may come before that or with it. */
+static void cancel_until_it_hits(void)
 {
 	char error[256];
 	PGcancel *cancel = PQgetCancel(conn);
-	int failed = 0;
 
-	enter();
-	send("INSERT INTO author (name) VALUES ('A')");
-	send("SELECT 'sleeping' FROM pg_sleep(50)");
 	must(PQflush(conn) == 0, "flush");
-	/* One that comes before the statement does nothing: again until one hits. */
-	for (int tries = 0; !failed; tries++) {
+	for (int tries = 0, failed = 0; !failed; tries++) {
 		struct pollfd poll_on = {.fd = PQsocket(conn), .events = POLLIN};
 
 		must(PQconsumeInput(conn), "input");
@@ -424,18 +421,24 @@ static void a_cancel_before_the_sync(void)
 			must(poll(&poll_on, 1, 100) >= 0, "poll");
 		}
 	}
+	PQfreeCancel(cancel);
+}
+
+static void a_cancel_before_the_sync(void)
+{
+	enter();
+	send("INSERT INTO author (name) VALUES ('A')");
+	send("SELECT 'sleeping' FROM pg_sleep(50)");
+	cancel_until_it_hits();
 	send("SELECT 'never'");
 	send_sync();
 	show_until_sync(1);
 	leave();
 	run("SELECT count(*) FROM author");
-	PQfreeCancel(cancel);
 }
 
 static void a_cancel_in_a_pipeline(void)
 {
-	char error[256];
-	PGcancel *cancel = PQgetCancel(conn);
 	PGresult *result;
 
 	enter();
@@ -445,27 +448,7 @@ static void a_cancel_in_a_pipeline(void)
 	send_sync();
 	send("SELECT 'next'");
 	send_sync();
-	must(PQflush(conn) == 0, "flush");
-	/* One that comes before the statement does nothing: again until one hits. The answer to the
-	 * first statement may come before that or with it. */
-	for (int failed = 0; !failed;) {
-		struct pollfd poll_on = {.fd = PQsocket(conn), .events = POLLIN};
-
-		must(PQconsumeInput(conn), "input");
-		while (!PQisBusy(conn) && !failed) {
-			result = PQgetResult(conn);
-			if (result && PQresultStatus(result) == PGRES_FATAL_ERROR) {
-				printf("%s\n", PQresultErrorField(result, PG_DIAG_SQLSTATE));
-				failed = 1;
-			}
-			PQclear(result);
-		}
-		if (!failed) {
-			must(PQcancel(cancel, error, sizeof(error)), error);
-			poll(&poll_on, 1, 50);
-		}
-	}
-	PQfreeCancel(cancel);
+	cancel_until_it_hits();
 	while (1) {
 		must(PQstatus(conn) == CONNECTION_OK, "after the cancel");
 		result = PQgetResult(conn);
