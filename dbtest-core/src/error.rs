@@ -305,6 +305,17 @@ impl Error {
         Self::connect(place, Engine::Postgres, error)
     }
 
+    /// A sandbox of a server whose connections must be encrypted.
+    #[cfg(feature = "sandbox")]
+    pub(crate) fn no_tls(place: &str, mode: &str) -> Self {
+        Self::unsupported(
+            format!(
+                "cannot open the sandbox of {place}: its connections must be encrypted (sslmode={mode}), and a sandbox speaks no TLS"
+            ),
+            "use the strategy truncate or template, or sslmode=prefer (also in PGSSLMODE) where the network is trusted",
+        )
+    }
+
     pub(crate) fn leaked(test: &str, leaked: usize) -> Self {
         Self::new(
             ErrorKind::Cleanup,

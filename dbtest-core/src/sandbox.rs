@@ -140,6 +140,13 @@ fn malformed(url: &str) -> Error {
     Error::sandbox(&crate::url::shown(url), "its URL names no server that can be reached")
 }
 
+/// The `sslmode` that asks for TLS, which the sandbox does not speak: it is never left out in silence.
+/// Through a unix socket nobody speaks it.
+fn insists(address: &Address, mode: Option<String>) -> Option<String> {
+    let insists = |mode: &String| matches!(mode.as_str(), "require" | "verify-ca" | "verify-full");
+    mode.filter(insists).filter(|_| matches!(address, Address::Tcp(..)))
+}
+
 /// What the URL says of the server, as libpq reads it.
 fn server(url: &str) -> Result<Server> {
     let parsed = Url::parse(url).map_err(|_| malformed(url))?;
@@ -154,6 +161,9 @@ fn server(url: &str) -> Result<Server> {
         }
     };
     let decoded = |text: &str| crate::url::decoded(text);
+    if let Some(mode) = insists(&address, pair("sslmode").or_else(|| std::env::var("PGSSLMODE").ok())) {
+        return Err(Error::no_tls(&crate::url::shown(url), &mode));
+    }
     let user = match parsed.username() {
         "" => pair("user").unwrap_or_else(|| std::env::var("USER").unwrap_or_else(|_| "postgres".to_owned())),
         user => decoded(user),
@@ -214,6 +224,17 @@ mod tests {
         assert_eq!(server.address, Address::Tcp("db".to_owned(), 5433));
         assert_eq!((server.user.as_str(), server.password.as_deref()), ("me", Some("s@t")));
         assert_eq!(inside, "postgres://me:p@127.0.0.1:7/app?sslmode=disable&options=-c%20x%3D1");
+    }
+
+    #[test]
+    fn who_insists_on_tls_is_refused_and_not_served_without() {
+        for mode in ["require", "verify-ca", "verify-full"] {
+            let error = server(&format!("postgres://me:secret@db/app?sslmode={mode}")).expect_err("no TLS");
+            let words = error.to_string();
+            assert!(words.contains(&format!("sslmode={mode}")) && words.contains("truncate"), "{words}");
+            assert!(words.contains("of app at db") && !words.contains("secret"), "{words}");
+            assert!(server(&format!("postgres://me@localhost/app?host=/run/pg&sslmode={mode}")).is_ok());
+        }
     }
 
     #[test]
