@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use crate::client::{Client, Stop, Tx, Went, aborted};
 use crate::message::{self, Report};
 use crate::session::Want;
-use crate::special::{Before, no_statement};
+use crate::special::{Before, no_statement, not_executed};
 use crate::statement::{self, Kind, Statement};
 use crate::wire::{Fields, Frame, Malformed, take_frame};
 
@@ -38,7 +38,7 @@ impl Prepared {
 
 impl Prepared {
     /// Whether it means something else inside one long transaction.
-    fn special(&self) -> bool {
+    pub(crate) fn special(&self) -> bool {
         !matches!(self.kind, Kind::Read | Kind::Write | Kind::Execute(..))
     }
 }
@@ -317,6 +317,9 @@ impl Client {
         let named = match &kind {
             Kind::Execute(range, name) | Kind::Deallocate(Some((range, name))) => {
                 match self.statements.get(name.as_bytes()) {
+                    Some(prepared) if prepared.special() && matches!(kind, Kind::Execute(..)) => {
+                        return self.refuse(&not_executed(name)).await;
+                    }
                     Some(prepared) => Some((range.clone(), prepared.server.clone())),
                     None => return self.refuse(&no_statement(name)).await,
                 }

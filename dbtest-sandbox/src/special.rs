@@ -93,6 +93,9 @@ impl Client {
             }
             Kind::Execute(range, name) | Kind::Deallocate(Some((range, name))) => {
                 match self.statements.get(name.as_bytes()) {
+                    Some(prepared) if prepared.special() && matches!(kind, Kind::Execute(..)) => {
+                        self.fail(&not_executed(name))
+                    }
                     Some(prepared) => {
                         return Ok(Before::Run(Want::Write, Some((range.clone(), prepared.server.clone()))));
                     }
@@ -490,4 +493,12 @@ impl Client {
 /// What is said of a prepared statement that is not there.
 pub(crate) fn no_statement(name: &str) -> Report {
     Report::error("26000", format!("prepared statement \"{name}\" does not exist"))
+}
+
+/// What is said of EXECUTE where the statement was prepared by the protocol and is not for the
+/// server: a COMMIT, a SET.
+pub(crate) fn not_executed(name: &str) -> Report {
+    let words =
+        format!("a sandbox does not EXECUTE \"{name}\", which controls the session or its transaction");
+    Report::error("0A000", words).hint("dbtest: bind it, as its driver does, or send its text")
 }

@@ -834,3 +834,54 @@ fn an_unnamed_statement_that_the_server_skipped_is_not_taken_for_the_one_before_
     }
     arena.ends_well();
 }
+
+#[test]
+fn what_the_protocol_prepared_is_executed_by_name_only_where_it_is_for_the_server() {
+    let mut arena = Arena::open();
+    let mut client = arena.client();
+    client.send(
+        &[parse("s", "SELECT 5"), parse("c", "COMMIT"), parse("set", "SET search_path = x"), sync()].concat(),
+    );
+    assert_eq!(client.answer().errors, []);
+    client.well("INSERT INTO toys VALUES (10)");
+    assert_eq!(client.well("EXECUTE s").value(), Some("5"));
+    for (sql, code) in [
+        ("EXECUTE c", "0A000"),
+        ("EXECUTE set", "0A000"),
+        ("EXPLAIN EXECUTE c", "0A000"),
+        ("BEGIN; EXECUTE c", "0A000"),
+    ] {
+        assert_eq!(client.query(sql).code(), code, "{sql}");
+        client.well("ROLLBACK");
+        client.send(&[run(sql.trim_start_matches("BEGIN; ")), sync()].concat());
+        assert_eq!(client.answer().code(), code, "{sql}");
+        arena.works();
+    }
+    client.well("DEALLOCATE c");
+    arena.ends_well();
+}
+
+#[test]
+fn what_is_prepared_between_two_writes_keeps_neither_from_staying() {
+    let mut arena = Arena::open();
+    let mut client = arena.client();
+    client.well("INSERT INTO toys VALUES (11)");
+    for sql in ["SELECT nothing", "INSERT INTO toys VALUES (12)"] {
+        client.send(&[parse("", sql), sync()].concat());
+        client.answer();
+        arena.works();
+    }
+    client.send(&[parse("", "INSERT INTO toys VALUES (12)"), bind("", ""), sync()].concat());
+    assert_eq!(client.answer().errors, []);
+    assert_eq!(client.query("INSERT INTO toys VALUES (13), (13)").code(), "23505");
+    assert_eq!(client.number("SELECT sum(id) FROM toys WHERE id > 10"), 11);
+    client.send(&[parse("", "INSERT INTO toys VALUES (12)"), sync()].concat());
+    assert_eq!(client.answer().errors, []);
+    client.send(&[bind("", ""), execute("", 0), sync()].concat());
+    assert_eq!(client.answer().errors, []);
+    assert_eq!(client.query("SELECT 1/0").code(), "22012");
+    assert_eq!(client.number("SELECT sum(id) FROM toys WHERE id > 10"), 23);
+    client.well("BEGIN READ ONLY; COMMIT");
+    client.well("INSERT INTO toys VALUES (14)");
+    arena.ends_well();
+}

@@ -533,6 +533,15 @@ mod postgres {
             assert_eq!(value(&pool, COUNT).await?, "0");
         }
 
+        a_prepared_commit_is_not_executed_by_name(pool) {
+            let mut one = pool.acquire().await?;
+            sqlx::query("COMMIT").execute(&mut *one).await?;
+            run(&mut *one, "INSERT INTO t (x) VALUES (1)").await?;
+            // As sqlx names the first that it prepares.
+            assert_eq!(refused(&mut *one, "EXECUTE sqlx_s_1").await, "0A000");
+            assert_eq!(value(&mut *one, COUNT).await?, "1");
+        }
+
         two_phase_commit_is_refused(pool) {
             let mut tx = pool.begin().await?;
             run(&mut *tx, "INSERT INTO t (x) VALUES (1)").await?;

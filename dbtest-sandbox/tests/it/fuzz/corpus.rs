@@ -50,6 +50,7 @@ pub const SQL: &[&str] = &[
     "PREPARE p AS SELECT 1",
     "PREPARE p (int) AS INSERT INTO toys VALUES ($1)",
     "EXECUTE p",
+    "EXECUTE s",
     "EXECUTE p(3)",
     "EXPLAIN EXECUTE p",
     "DEALLOCATE p",
