@@ -127,6 +127,8 @@ pub(crate) struct AtCommit {
     pub(crate) pending: Vec<Pending>,
     /// Cursors that end with the transaction.
     pub(crate) cursors: BTreeSet<String>,
+    /// RESET ALL came before these.
+    pub(crate) reset: bool,
     /// Parameters that SET changed: their new values are the client's from here on.
     pub(crate) changed: BTreeSet<String>,
     /// Parameters that SET LOCAL changed, with their values before.

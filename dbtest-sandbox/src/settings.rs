@@ -14,12 +14,14 @@ pub(crate) struct Settings {
     wanted: BTreeMap<String, String>,
     /// Its transactions are READ ONLY unless they say otherwise.
     pub(crate) read_only: bool,
+    /// They were at first.
+    began_read_only: bool,
 }
 
 impl Settings {
     pub(crate) fn new(mut startup: BTreeMap<String, String>) -> Self {
         let read_only = startup.remove(READ_ONLY).is_some_and(|value| is_on(&value));
-        Self { wanted: startup.clone(), startup, read_only }
+        Self { wanted: startup.clone(), startup, read_only, began_read_only: read_only }
     }
 
     pub(crate) fn wanted(&self) -> &BTreeMap<String, String> {
@@ -46,7 +48,7 @@ impl Settings {
     /// RESET ALL.
     pub(crate) fn reset(&mut self) {
         self.wanted = self.startup.clone();
-        self.read_only = false;
+        self.read_only = self.began_read_only;
     }
 
     /// The SQL that makes of what is applied what is wanted.
@@ -131,6 +133,6 @@ mod tests {
         settings.set("x", Some("1".to_owned()));
         assert!(!settings.read_only && settings.wanted().len() == 2);
         settings.reset();
-        assert_eq!(settings.wanted().len(), 1);
+        assert!(settings.read_only && settings.wanted().len() == 1);
     }
 }

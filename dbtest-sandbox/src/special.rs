@@ -147,16 +147,14 @@ impl Client {
             Kind::Set(list) => {
                 for setting in list.iter().filter(|setting| !setting.local) {
                     if let Some(name) = text(&setting.name) {
-                        self.at_commit.changed.insert(name.to_ascii_lowercase());
+                        let name = name.to_ascii_lowercase();
+                        // What SET LOCAL changed before it is not put back.
+                        self.at_commit.local.remove(&name);
+                        self.at_commit.changed.insert(name);
                     }
                 }
             }
-            Kind::ResetAll => {
-                self.settings.reset();
-                if let Some(turn) = &mut self.turn {
-                    turn.applied.clear();
-                }
-            }
+            Kind::ResetAll => self.reset_all(),
             Kind::Prepare(_, name) => {
                 if let Some(server) = server {
                     let name = Bytes::copy_from_slice(name.as_bytes());
@@ -175,6 +173,13 @@ impl Client {
             }
             _ => {}
         }
+    }
+
+    /// All parameters are as they were at first, if the transaction commits.
+    fn reset_all(&mut self) {
+        self.at_commit.reset = true;
+        self.at_commit.changed.clear();
+        self.at_commit.local.clear();
     }
 
     fn savepoint(&self, wanted: &str) -> Option<usize> {
@@ -338,16 +343,18 @@ impl Client {
     /// At a commit: what SET changed is the client's, what SET LOCAL changed is put back, and
     /// cursors end. Where one of these fails the commit does, and the client was told.
     pub(crate) async fn commit_session(&mut self) -> Result<Went, Stop> {
-        let AtCommit { cursors, changed, local, .. } = &mut self.at_commit;
-        let (cursors, changed, local) =
-            (std::mem::take(cursors), std::mem::take(changed), std::mem::take(local));
-        let put_back: Vec<_> = local
-            .iter()
-            .filter(|(name, _)| !changed.contains(*name))
-            .map(|(name, value)| settings::set(name, value))
-            .collect();
+        let AtCommit { cursors, reset, changed, local, .. } = &mut self.at_commit;
+        let (cursors, reset, changed, local) =
+            (std::mem::take(cursors), *reset, std::mem::take(changed), std::mem::take(local));
+        let put_back: Vec<_> = local.iter().map(|(name, value)| settings::set(name, value)).collect();
         if !put_back.is_empty() && self.run_own(&put_back.join("; ")).await?.is_none() {
             return Ok(Went::Wrong);
+        }
+        if let Some(turn) = &mut self.turn
+            && reset
+        {
+            self.settings.reset();
+            turn.applied.clear();
         }
         if !changed.is_empty() {
             let mut sql = settings::read(changed.iter());
@@ -356,13 +363,17 @@ impl Client {
                 sql.push_str("WHERE source = 'session' AND name <> 'default_transaction_read_only'");
             }
             let Some(rows) = self.run_own(&sql).await? else { return Ok(Went::Wrong) };
+            let Some(turn) = &mut self.turn else { return Ok(Went::Wrong) };
             for row in rows.into_iter().filter(|row| row[0].as_deref() != Some(ANY_SETTING)) {
                 if let [Some(name), value] = &row[..] {
                     self.settings.set(name, value.clone());
+                    match value {
+                        // It is our own again in a moment.
+                        _ if name == settings::READ_ONLY => {}
+                        Some(value) => drop(turn.applied.insert(name.clone(), value.clone())),
+                        None => drop(turn.applied.remove(name)),
+                    }
                 }
-            }
-            if let Some(turn) = &mut self.turn {
-                turn.applied = self.settings.wanted().clone();
             }
             let guard = "SET default_transaction_read_only = on";
             if changed.contains(settings::READ_ONLY) && self.run_own(guard).await?.is_none() {
@@ -452,12 +463,9 @@ impl Client {
         if self.run_own(sql).await?.is_none() {
             return Ok(self.failed());
         }
-        if let Some(turn) = &mut self.turn {
-            turn.applied.clear();
-        }
-        self.settings.reset();
+        self.reset_all();
         self.emptied.clear();
-        self.peer.unlisten(None);
+        self.at_commit.pending.push(Pending::Unlisten(None));
         Ok(self.reply("DISCARD ALL"))
     }
 

@@ -885,3 +885,36 @@ fn what_is_prepared_between_two_writes_keeps_neither_from_staying() {
     client.well("INSERT INTO toys VALUES (14)");
     arena.ends_well();
 }
+
+#[test]
+fn a_setting_is_what_the_last_commit_left() {
+    let mut arena = Arena::open();
+    let mut client = arena.client();
+    client.well("SET work_mem = '1MB'");
+    for (sql, left) in [
+        ("BEGIN; SET work_mem = '2MB'; SET LOCAL work_mem = '3MB'; COMMIT", "2MB"),
+        ("BEGIN; SET LOCAL work_mem = '3MB'; SET work_mem = '4MB'; COMMIT", "4MB"),
+        ("BEGIN; SET LOCAL work_mem = '3MB'; COMMIT AND CHAIN; ROLLBACK", "4MB"),
+        ("BEGIN; SET work_mem = '5MB'; RESET ALL; SELECT 1; ROLLBACK", "4MB"),
+        ("BEGIN; RESET ALL; SET work_mem = '6MB'; COMMIT", "6MB"),
+        ("BEGIN; SET work_mem = '7MB'; RESET ALL; COMMIT; SET work_mem = '8MB'", "8MB"),
+    ] {
+        client.well(sql);
+        arena.works();
+        assert_eq!(client.well("SHOW work_mem").value(), Some(left), "{sql}");
+    }
+    for sql in ["RESET ALL; SELECT 1/0", "DISCARD ALL; SELECT 1/0"] {
+        assert_eq!(client.query(sql).code(), "22012", "{sql}");
+        arena.works();
+        assert_eq!(client.well("SHOW work_mem").value(), Some("8MB"), "{sql}");
+    }
+    client.well("DISCARD ALL");
+    let first = client.well("SHOW work_mem");
+    assert_ne!(first.value(), Some("8MB"));
+    // Of a client that goes in the middle nothing is left for the next.
+    client.well("SET search_path = pg_catalog");
+    client.well("BEGIN; RESET ALL");
+    drop(client);
+    arena.works();
+    arena.ends_well();
+}

@@ -476,6 +476,13 @@ mod postgres {
             assert_eq!(value(&mut *two, "SELECT count(*) FROM temp").await?, "0");
         }
 
+        held_cursors_are_shared(pool) {
+            let (mut one, mut two) = (pool.acquire().await?, pool.acquire().await?);
+            run(&mut *one, "DECLARE h CURSOR WITH HOLD FOR SELECT 1").await?;
+            assert_eq!(refused(&mut *two, "DECLARE h CURSOR WITH HOLD FOR SELECT 2").await, "42P03");
+            assert_eq!(value(&mut *two, "FETCH 1 FROM h").await?, "1");
+        }
+
         lock_table_needs_no_transaction(pool) {
             run(&pool, "LOCK TABLE t").await?;
         }

@@ -29,6 +29,9 @@ pub struct Ran {
     pub findings: Vec<(u64, String)>,
 }
 
+/// How often a long run says how far it is.
+const TELLS: Duration = Duration::from_secs(60);
+
 /// Runs one input after the other; the next is made anew where one went wrong.
 fn play<T>(
     plan: Plan,
@@ -41,7 +44,12 @@ fn play<T>(
     let mut ran = Ran::default();
     let end = plan.from.saturating_add(plan.most);
     let mut next = plan.from;
+    let mut told = since;
     while next < end && since.elapsed() < plan.time {
+        if told.elapsed() >= TELLS {
+            told = Instant::now();
+            eprintln!("seed {}: {} inputs, {} findings", plan.seed, ran.inputs, ran.findings.len());
+        }
         let result = catch_unwind(AssertUnwindSafe(|| {
             let mut ground = open();
             for _ in 0..batch {
