@@ -113,6 +113,8 @@ pub(crate) struct Client {
     pub(crate) emptied: BTreeSet<String>,
     /// What the transaction's commit has to do.
     pub(crate) at_commit: AtCommit,
+    /// What runs is noted when it is over: a SET, a PREPARE.
+    pub(crate) noting: bool,
     /// Nobody reads what is written.
     gone: bool,
     /// The client sends nothing more. It may still read.
@@ -169,6 +171,7 @@ pub(crate) async fn serve(stream: Stream, peer: Arc<Peer>, shared: Arc<Shared>) 
         held_cursors: BTreeSet::new(),
         emptied: BTreeSet::new(),
         at_commit: AtCommit::default(),
+        noting: false,
         gone: false,
         ended: false,
         cancelling: None,
@@ -710,7 +713,9 @@ impl Client {
                     }
                     None => simple_query(text, &mut frame),
                 }
+                self.noting = !matches!(statement.kind, Kind::Read | Kind::Write);
                 let went = self.query(&frame, shown, want, statement.schema_change).await?;
+                self.noting = false;
                 if went == Went::Well {
                     self.after(&statement.kind, rewritten.map(|(_, name)| name), &[]);
                 }
@@ -915,9 +920,11 @@ impl Client {
                 let _ = self.pump().await;
             }
             // Whoever left while a statement ran outside a transaction wanted it done if it was. What
-            // no Sync came for is taken back, as it is by the server.
+            // no Sync came for is taken back, as it is by the server. So is a SET that nobody noted:
+            // it was this client's alone.
             let done = self.tx == Tx::Idle
                 && synced
+                && !self.noting
                 && self.turn.as_ref().is_some_and(|turn| {
                     turn.answer.error.is_none() && turn.answer.own_error.is_none() && !turn.answer.refused
                 });

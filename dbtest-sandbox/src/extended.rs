@@ -524,7 +524,9 @@ impl Client {
                         turn.send_sync();
                     }
                 }
+                self.noting = true;
                 self.pump().await?;
+                self.noting = false;
                 if self.answered() == Went::Well {
                     let server = rewritten.map(|(_, server)| server);
                     self.after(&prepared.kind, server, &portal.parameters);

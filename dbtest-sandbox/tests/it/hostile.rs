@@ -918,3 +918,23 @@ fn a_setting_is_what_the_last_commit_left() {
     arena.works();
     arena.ends_well();
 }
+
+#[test]
+fn a_setting_of_a_client_that_went_meanwhile_is_nobodys() {
+    let mut arena = Arena::open();
+    for sql in [
+        "SET search_path = pg_catalog",
+        "SELECT set_config('search_path', 'pg_catalog', false), pg_sleep(0.01)",
+    ] {
+        for last in [query(sql), [run(sql), sync()].concat()] {
+            for _ in 0..20 {
+                let mut client = arena.client();
+                // What it does not read makes its going known at once.
+                client.send(&[query("SELECT 1"), last.clone()].concat());
+                drop(client);
+                arena.works();
+            }
+        }
+    }
+    arena.ends_well();
+}
