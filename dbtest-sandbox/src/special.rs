@@ -134,6 +134,10 @@ impl Client {
             }
             Kind::RollbackTo(name) => {
                 self.tx = Tx::Open;
+                if self.at_commit.reset {
+                    // It may be taken back with this: only the server knows what is set now.
+                    self.at_commit.changed.insert(ANY_SETTING.to_owned());
+                }
                 if let Some(at) = self.savepoint(name) {
                     self.at_commit.pending.truncate(at + 1);
                 }

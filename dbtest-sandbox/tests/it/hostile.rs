@@ -896,6 +896,7 @@ fn a_setting_is_what_the_last_commit_left() {
         ("BEGIN; SET LOCAL work_mem = '3MB'; SET work_mem = '4MB'; COMMIT", "4MB"),
         ("BEGIN; SET LOCAL work_mem = '3MB'; COMMIT AND CHAIN; ROLLBACK", "4MB"),
         ("BEGIN; SET work_mem = '5MB'; RESET ALL; SELECT 1; ROLLBACK", "4MB"),
+        ("BEGIN; SET work_mem = '5MB'; SAVEPOINT s; RESET ALL; ROLLBACK TO s; COMMIT", "5MB"),
         ("BEGIN; RESET ALL; SET work_mem = '6MB'; COMMIT", "6MB"),
         ("BEGIN; SET work_mem = '7MB'; RESET ALL; COMMIT; SET work_mem = '8MB'", "8MB"),
     ] {
