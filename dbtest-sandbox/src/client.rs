@@ -713,7 +713,7 @@ impl Client {
                     }
                     None => simple_query(text, &mut frame),
                 }
-                self.noting = !matches!(statement.kind, Kind::Read | Kind::Write);
+                self.noting = statement.kind.special();
                 let went = self.query(&frame, shown, want, statement.schema_change).await?;
                 self.noting = false;
                 if went == Went::Well {

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use crate::client::{Client, Stop, Tx, Went, aborted};
 use crate::message::{self, Report};
 use crate::session::Want;
-use crate::special::{Before, no_statement, not_executed};
+use crate::special::{Before, no_statement};
 use crate::statement::{self, Kind, Statement};
 use crate::wire::{Fields, Frame, Malformed, take_frame};
 
@@ -19,7 +19,7 @@ const SERIES: usize = 256 * 1024;
 pub(crate) struct Prepared {
     /// Its name on the server; empty for the unnamed one.
     pub(crate) server: String,
-    kind: Kind,
+    pub(crate) kind: Kind,
     shown: String,
     schema_change: bool,
     constant: bool,
@@ -33,13 +33,6 @@ impl Prepared {
     pub(crate) fn sql(server: String) -> Self {
         let (shown, parse) = (String::new(), Bytes::new());
         Self { server, kind: Kind::Write, shown, schema_change: false, constant: false, copies: false, parse }
-    }
-}
-
-impl Prepared {
-    /// Whether it means something else inside one long transaction.
-    pub(crate) fn special(&self) -> bool {
-        !matches!(self.kind, Kind::Read | Kind::Write | Kind::Execute(..))
     }
 }
 
@@ -316,12 +309,9 @@ impl Client {
         let mut text = std::borrow::Cow::Borrowed(text);
         let named = match &kind {
             Kind::Execute(range, name) | Kind::Deallocate(Some((range, name))) => {
-                match self.statements.get(name.as_bytes()) {
-                    Some(prepared) if prepared.special() && matches!(kind, Kind::Execute(..)) => {
-                        return self.refuse(&not_executed(name)).await;
-                    }
-                    Some(prepared) => Some((range.clone(), prepared.server.clone())),
-                    None => return self.refuse(&no_statement(name)).await,
+                match self.server_name(&kind, name) {
+                    Ok(server) => Some((range.clone(), server)),
+                    Err(report) => return self.refuse(&report).await,
                 }
             }
             _ => None,
@@ -376,12 +366,12 @@ impl Client {
         }
         // The unnamed portal of a borrowed turn is its owner's, and a query of our own would end it
         // before a statement that needs one has run.
-        let unnamed = bind.portal.is_empty() && !self.borrowed && !prepared.special();
+        let unnamed = bind.portal.is_empty() && !self.borrowed && !prepared.kind.special();
         // A portal has the client's name for it, since SQL can name it too: MOVE, FETCH. Only one
         // client has portals at a time.
         let server = match std::str::from_utf8(&bind.portal) {
             _ if unnamed => String::new(),
-            Ok(name) if !name.is_empty() && !self.borrowed && !prepared.special() => name.to_owned(),
+            Ok(name) if !name.is_empty() && !self.borrowed && !prepared.kind.special() => name.to_owned(),
             _ => turn.name(),
         };
         let mut message = BytesMut::new();
@@ -461,7 +451,7 @@ impl Client {
             return self.refuse(&no_portal(name)).await;
         };
         let prepared = &portal.prepared;
-        if !prepared.special() {
+        if !prepared.kind.special() {
             if self.tx == Tx::Failed {
                 return self.refuse(&aborted()).await;
             }

@@ -92,14 +92,9 @@ impl Client {
                 return Ok(Before::Run(Want::Write, Some((range.clone(), turn.name()))));
             }
             Kind::Execute(range, name) | Kind::Deallocate(Some((range, name))) => {
-                match self.statements.get(name.as_bytes()) {
-                    Some(prepared) if prepared.special() && matches!(kind, Kind::Execute(..)) => {
-                        self.fail(&not_executed(name))
-                    }
-                    Some(prepared) => {
-                        return Ok(Before::Run(Want::Write, Some((range.clone(), prepared.server.clone()))));
-                    }
-                    None => self.fail(&no_statement(name)),
+                match self.server_name(kind, name) {
+                    Ok(server) => return Ok(Before::Run(Want::Write, Some((range.clone(), server)))),
+                    Err(report) => self.fail(&report),
                 }
             }
             Kind::Deallocate(None) => self.deallocate_all(shown).await?,
@@ -117,6 +112,17 @@ impl Client {
             }
         };
         Ok(Before::Replied(replied))
+    }
+
+    /// The server's name for the statement that EXECUTE or DEALLOCATE names.
+    pub(crate) fn server_name(&self, kind: &Kind, name: &str) -> Result<String, Report> {
+        match self.statements.get(name.as_bytes()) {
+            Some(prepared) if prepared.kind.special() && matches!(kind, Kind::Execute(..)) => {
+                Err(not_executed(name))
+            }
+            Some(prepared) => Ok(prepared.server.clone()),
+            None => Err(no_statement(name)),
+        }
     }
 
     /// Called when a statement ran well, under the server's name where it was given one.
@@ -509,7 +515,7 @@ pub(crate) fn no_statement(name: &str) -> Report {
 
 /// What is said of EXECUTE where the statement was prepared by the protocol and is not for the
 /// server: a COMMIT, a SET.
-pub(crate) fn not_executed(name: &str) -> Report {
+fn not_executed(name: &str) -> Report {
     let words =
         format!("a sandbox does not EXECUTE \"{name}\", which controls the session or its transaction");
     Report::error("0A000", words).hint("dbtest: bind it, as its driver does, or send its text")

@@ -86,6 +86,13 @@ pub enum Kind {
     Refused(&'static str),
 }
 
+impl Kind {
+    /// Whether it means something else inside one long transaction, so that the sandbox takes note of it.
+    pub(crate) fn special(&self) -> bool {
+        !matches!(self, Self::Read | Self::Write | Self::Execute(..))
+    }
+}
+
 /// The modes of a transaction that a sandbox can keep. Its isolation level is always kept: one
 /// transaction at a time is serializable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
