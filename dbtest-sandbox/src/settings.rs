@@ -5,6 +5,16 @@ use std::collections::BTreeMap;
 /// Whether a client's transactions may write. The sandbox's own guard has that name on the server.
 pub(crate) const READ_ONLY: &str = "default_transaction_read_only";
 
+/// What is the transaction's and not the session's, and what has no value to come back to. Servers
+/// from 16 on refuse to RESET them.
+const NOT_KEPT: [&str; 4] =
+    ["seed", "transaction_deferrable", "transaction_isolation", "transaction_read_only"];
+
+/// A parameter of the session, that goes with its client.
+pub(crate) fn is_kept(name: &str) -> bool {
+    !NOT_KEPT.contains(&name)
+}
+
 /// One client's parameters.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
@@ -20,6 +30,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn new(mut startup: BTreeMap<String, String>) -> Self {
+        startup.retain(|name, _| is_kept(name));
         let read_only = startup.remove(READ_ONLY).is_some_and(|value| is_on(&value));
         Self { wanted: startup.clone(), startup, read_only, began_read_only: read_only }
     }
@@ -87,7 +98,8 @@ pub(crate) fn read<'a>(names: impl Iterator<Item = &'a String>) -> String {
     rows.join(" UNION ALL ")
 }
 
-fn is_on(value: &str) -> bool {
+/// What SET takes for a yes.
+pub(crate) fn is_on(value: &str) -> bool {
     matches!(value.to_ascii_lowercase().as_str(), "on" | "true" | "yes" | "1" | "t" | "y")
 }
 

@@ -314,13 +314,15 @@ impl Client {
                 Text::Parameter(n) => parameters.get(usize::from(*n) - 1).cloned().flatten(),
             })
             .map(|name| name.to_ascii_lowercase())
-            .filter(|name| !self.at_commit.local.contains_key(name))
+            .filter(|name| settings::is_kept(name) && !self.at_commit.local.contains_key(name))
             .collect();
         // While another client has a transaction open, what is set waits until it is needed: a pool
         // sets something on every new connection.
         if self.tx == Tx::Idle && !self.entered && self.turn.is_none() && self.shared.busy() {
             let simple = |setting: &Setting| match (&setting.name, &setting.value) {
-                (Text::Literal(name), Some(value)) if !setting.local => Some((name.clone(), value.clone())),
+                (Text::Literal(name), Some(value)) if !setting.local && settings::is_kept(name) => {
+                    Some((name.clone(), value.clone()))
+                }
                 _ => None,
             };
             if let Some(all) = list.iter().map(simple).collect::<Option<Vec<_>>>() {
@@ -374,8 +376,11 @@ impl Client {
             }
             let Some(rows) = self.run_own(&sql).await? else { return Ok(Went::Wrong) };
             let Some(turn) = &mut self.turn else { return Ok(Went::Wrong) };
-            for row in rows.into_iter().filter(|row| row[0].as_deref() != Some(ANY_SETTING)) {
-                if let [Some(name), value] = &row[..] {
+            for row in rows {
+                if let [Some(name), value] = &row[..]
+                    && name != ANY_SETTING
+                    && settings::is_kept(name)
+                {
                     self.settings.set(name, value.clone());
                     match value {
                         // It is our own again in a moment.

@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use squawk_lexer::{LiteralKind, TokenKind};
 
+use crate::settings;
+
 /// One statement of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
@@ -508,9 +510,6 @@ impl<'a> Words<'a> {
             return None;
         }
         let name = self.parameter(session)?;
-        if matches!(name.as_str(), "transaction_isolation" | "transaction_deferrable") {
-            return Some(Kind::SetTransaction(Modes::default()));
-        }
         let _ = self.rest().first().is_some_and(|token| token.kind == TokenKind::Eq) && {
             self.at += 1;
             true
@@ -525,7 +524,14 @@ impl<'a> Words<'a> {
             }),
             _ => None,
         };
-        Some(Kind::Set(vec![Setting { value, ..Setting::new(&name, local) }]))
+        Some(match name.as_str() {
+            // The transaction's own parameters are other words for SET TRANSACTION.
+            "transaction_read_only" => {
+                Kind::SetTransaction(Modes { read_only: value.as_deref().map(settings::is_on) })
+            }
+            "transaction_isolation" | "transaction_deferrable" => Kind::SetTransaction(Modes::default()),
+            _ => Kind::Set(vec![Setting { value, ..Setting::new(&name, local) }]),
+        })
     }
 
     /// A parameter's name, in one of the ways that SET and RESET write some.
@@ -553,9 +559,6 @@ impl<'a> Words<'a> {
     fn reset(&mut self) -> Option<Kind> {
         if self.take("all") {
             return Some(Kind::ResetAll);
-        }
-        if self.rest().first().is_some_and(|token| token.is("transaction_isolation")) {
-            return Some(Kind::SetTransaction(Modes::default()));
         }
         let name = self.parameter(false)?;
         Some(Kind::Set(vec![Setting::new(&name, false)]))

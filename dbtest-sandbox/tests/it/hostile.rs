@@ -921,6 +921,44 @@ fn a_setting_is_what_the_last_commit_left() {
 }
 
 #[test]
+fn what_a_server_does_not_reset_is_left_alone() {
+    let mut arena = Arena::open();
+    let mut client = arena.client();
+    for sql in [
+        "SET seed = 0.5",
+        "SELECT set_config('seed', '0.5', false)",
+        "BEGIN; SET LOCAL seed = 0.5; COMMIT",
+        "SELECT set_config(name, '0.5', false) FROM (VALUES ('seed')) names(name)",
+        "BEGIN; SET LOCAL transaction_read_only = on; SELECT 1; COMMIT",
+        "SELECT set_config('transaction_read_only', 'on', false)",
+        "BEGIN; SELECT set_config('transaction_read_only', 'on', true); COMMIT",
+        "BEGIN; SET transaction_isolation = 'read committed'; SET transaction_deferrable = off; COMMIT",
+    ] {
+        client.well(sql);
+        arena.works();
+        client.well("INSERT INTO toys VALUES (15)");
+        assert_eq!(client.well("DELETE FROM toys WHERE id = 15").done, ["DELETE 1"], "{sql}");
+    }
+    for sql in ["BEGIN; SET transaction_read_only = on", "BEGIN; SELECT 1; SET transaction_read_only TO true"]
+    {
+        client.well(sql);
+        assert_eq!(client.well("SHOW transaction_read_only").value(), Some("on"), "{sql}");
+        assert_eq!(client.query("INSERT INTO toys VALUES (15)").code(), "25006", "{sql}");
+        client.well("ROLLBACK");
+        arena.works();
+    }
+    // With an open transaction beside it the parameter waits for its client's next statement.
+    let mut other = arena.client();
+    other.well("BEGIN; INSERT INTO toys VALUES (16)");
+    client.send(&query("SET seed = 0.5"));
+    other.well("ROLLBACK");
+    assert_eq!(client.answer().errors, []);
+    client.well("SELECT 1");
+    arena.works();
+    arena.ends_well();
+}
+
+#[test]
 fn a_setting_of_a_client_that_went_meanwhile_is_nobodys() {
     let mut arena = Arena::open();
     for sql in [
