@@ -448,6 +448,7 @@ impl Client {
         }
         // What the last statement was answered is not this one's.
         turn.start();
+        turn.listened |= self.shared.listened();
         if turn.applied != *self.settings.wanted() {
             let wanted = self.settings.wanted().clone();
             if let Some(sql) = Settings::switch(&turn.applied, &wanted) {
@@ -841,6 +842,7 @@ impl Client {
             self.take_back();
             return Ok(Went::Wrong);
         }
+        self.hear();
         self.commit_pending();
         if let Some(turn) = &mut self.turn {
             turn.keep();
@@ -852,6 +854,15 @@ impl Client {
             self.pump().await?;
         }
         Ok(Went::Well)
+    }
+
+    /// What functions have notified waits for the commit.
+    pub(crate) fn hear(&mut self) {
+        let Some(turn) = self.turn.as_mut().filter(|_| !self.borrowed) else { return };
+        for (channel, payload) in std::mem::take(&mut turn.notified) {
+            let notification = Notification { from: self.peer.id, channel, payload };
+            self.at_commit.pending.push(Pending::Notify(notification));
+        }
     }
 
     pub(crate) fn commit_pending(&mut self) {

@@ -378,7 +378,7 @@ impl Client {
         rename(&mut message, b'B', &[server.as_bytes(), prepared.server.as_bytes()], &bind.rest);
         turn.send_bind(&message, (!bind.portal.is_empty()).then(|| bind.portal.clone()), false);
         let parameters = match prepared.kind {
-            Kind::Set(_) | Kind::Notify(..) => parameters(&bind.rest)?,
+            Kind::Set(_) | Kind::PgNotify(..) => parameters(&bind.rest)?,
             _ => Vec::new(),
         };
         if let Some(old) =

@@ -5,6 +5,7 @@ mod error;
 mod extended;
 mod handshake;
 mod message;
+mod notify;
 mod runtime;
 mod sandbox;
 mod server;

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use crate::wire::{Fields, Malformed};
+use crate::wire::Fields;
 
 /// Writes one message: its tag, its length, and what the function writes.
 fn message(out: &mut BytesMut, tag: u8, body: impl FnOnce(&mut BytesMut)) {
@@ -137,20 +137,24 @@ pub(crate) struct ServerError {
 
 impl ServerError {
     /// Reads the body of an ErrorResponse.
-    pub(crate) fn read(body: &[u8]) -> Result<Self, Malformed> {
-        let (mut error, mut fields) = (Self::default(), Fields(body));
-        while let [field] = fields.take::<1>()?
-            && field != 0
-        {
-            let value = String::from_utf8_lossy(fields.string()?).into_owned();
-            match field {
-                b'C' => error.code = value,
-                b'M' => error.message = value,
-                _ => {}
-            }
-        }
-        Ok(error)
+    pub(crate) fn read(body: &[u8]) -> Self {
+        let [code, message] = fields(body, [b'C', b'M']).map(Option::unwrap_or_default);
+        Self { code, message }
     }
+}
+
+/// The fields that are asked for of the body of an ErrorResponse or NoticeResponse, those that are there.
+pub(crate) fn fields<const N: usize>(body: &[u8], wanted: [u8; N]) -> [Option<String>; N] {
+    let (mut found, mut rest) = ([const { None }; N], Fields(body));
+    while let Ok([field]) = rest.take::<1>()
+        && field != 0
+        && let Ok(value) = rest.string()
+    {
+        if let Some(at) = wanted.iter().position(|wanted| *wanted == field) {
+            found[at] = Some(String::from_utf8_lossy(value).into_owned());
+        }
+    }
+    found
 }
 
 /// An ErrorResponse with a hint, unless the server gave one.
@@ -182,7 +186,7 @@ mod tests {
     fn a_report_reads_back_and_takes_one_hint() {
         let mut out = BytesMut::new();
         Report::error("42601", "no\0 way").write(&mut out);
-        let error = ServerError::read(&out[5..]).expect("well-formed");
+        let error = ServerError::read(&out[5..]);
         assert_eq!(error, ServerError { code: "42601".into(), message: "no way".into() });
         let mut hinted = BytesMut::new();
         with_hint(&mut hinted, &out[5..], "do this");

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use postgres_protocol::message::frontend;
 
 use crate::message::{self, ServerError};
+use crate::notify::{self, Heard};
 use crate::runtime::{By, Look};
 use crate::server::Upstream;
 use crate::wire::{Fields, frame_length};
@@ -144,6 +145,14 @@ pub(crate) struct Session {
     deferrable: Option<Deferrable>,
     /// They may have changed since what stands was kept.
     schema_changes: bool,
+    /// A client listens: what functions notify is to be told.
+    pub(crate) listened: bool,
+    /// It was tried to be told.
+    asked: bool,
+    /// It is told.
+    pub(crate) overhears: bool,
+    /// What functions notified, each channel with its payload, and nobody took yet.
+    pub(crate) notified: Vec<(String, String)>,
     /// What a client runs, for messages.
     pub(crate) running: String,
     /// Why the transaction is gone.
@@ -175,6 +184,10 @@ impl Session {
             unnamed: None,
             deferrable,
             schema_changes: false,
+            listened: false,
+            asked: false,
+            overhears: false,
+            notified: Vec::new(),
             running: String::new(),
             lost: None,
             next_name: 0,
@@ -220,17 +233,26 @@ impl Session {
     fn before(&mut self, want: Want) -> String {
         let mut sql = String::new();
         if !self.outer {
-            if want == Want::Session || (want == Want::Read && self.refuses_writes) {
+            // What only reads may notify.
+            if want == Want::Session || (want == Want::Read && self.refuses_writes && !self.listened) {
                 return sql;
             }
             self.outer = true;
             self.base = Base::Fresh;
             sql.push_str("BEGIN READ WRITE; ");
             sql.push_str(&self.guard);
+            self.overhear(&mut sql);
             sql.push_str("; SAVEPOINT _dbtest");
             if want == Want::Write {
                 return sql;
             }
+        }
+        if self.may_overhear() {
+            // Beneath the savepoint, so that no client takes it back.
+            sql.push_str(&self.proof());
+            self.overhear(&mut sql);
+            sql.push_str("; SAVEPOINT _dbtest");
+            self.base = Base::Fresh;
         }
         match (self.base, want) {
             (Base::Reads, Want::Read) | (Base::Fresh, Want::Write | Want::Session) => return sql,
@@ -249,6 +271,23 @@ impl Session {
             self.base = Base::Reads;
         }
         sql
+    }
+
+    /// Whether it is time to ask to be told what functions notify. Who is somebody else may not.
+    fn may_overhear(&self) -> bool {
+        let is = |name: &str, own: &str| self.applied.get(name).is_none_or(|value| value == own);
+        self.listened
+            && !self.asked
+            && is("role", "none")
+            && is("session_authorization", &self.upstream.server.user)
+    }
+
+    fn overhear(&mut self, sql: &mut String) {
+        if self.may_overhear() {
+            self.asked = true;
+            sql.push_str("; ");
+            sql.push_str(notify::OVERHEAR);
+        }
     }
 
     /// Prepares the server for a client's statement; what it takes is sent along with it.
@@ -272,6 +311,7 @@ impl Session {
         if std::mem::take(&mut self.schema_changes) {
             self.deferrable = None;
         }
+        self.notified.clear();
         if self.outer {
             self.base = Base::Undo;
         }
@@ -487,11 +527,12 @@ impl Session {
                     self.upstream.parameters.insert(name, String::from_utf8_lossy(value).into_owned());
                 }
             }
-            b'N' => {
-                if !own {
-                    self.pass(&frame, client);
-                }
-            }
+            b'N' => match notify::heard(&frame[5..]) {
+                Some(Heard::Ready) => self.overhears = true,
+                Some(Heard::Notify(channel, payload)) => self.notified.push((channel, payload)),
+                None if own => {}
+                None => self.pass(&frame, client),
+            },
             // Notifications are delivered at the clients' own commits.
             b'A' => {}
             b'E' => self.failed(&frame, own, client),
@@ -564,7 +605,7 @@ impl Session {
     }
 
     fn failed(&mut self, frame: &BytesMut, own: bool, client: &mut BytesMut) {
-        let error = ServerError::read(&frame[5..]).unwrap_or_default();
+        let error = ServerError::read(&frame[5..]);
         self.copy_in = false;
         if own {
             self.answer.failed_at.push(self.replies.len());
@@ -731,7 +772,8 @@ impl Session {
                 return Ok(Err(error.message));
             }
             self.outer = false;
-            let ended = self.run(&format!("{allow}; COMMIT")).await?;
+            let put_back = if self.overhears { notify::PUT_BACK } else { "" };
+            let ended = self.run(&format!("{put_back}; {allow}; COMMIT")).await?;
             if self.status != b'I' {
                 return Ok(Err("it could not be ended".to_owned()));
             }

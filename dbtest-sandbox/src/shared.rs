@@ -1,6 +1,7 @@
 //! What the clients of one sandbox share: whose turn it is, who listens, who is to be cancelled.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) parameters: BTreeMap<String, String>,
     /// How long a client waits for one that does nothing.
     pub(crate) wait: Duration,
+    /// A client has listened.
+    listened: AtomicBool,
     state: Mutex<State>,
     /// The session of a holder that waits for its client: others may borrow it for what touches
     /// no data.
@@ -139,6 +142,7 @@ impl Shared {
             database: server.database,
             parameters,
             wait,
+            listened: AtomicBool::new(false),
             state: Mutex::default(),
             parked: Mutex::default(),
             returned: Notify::new(),
@@ -220,6 +224,16 @@ impl Shared {
     /// The client with this key.
     pub(crate) fn find(&self, id: u32, secret: u32) -> Option<Arc<Peer>> {
         lock(&self.state).clients.get(&id).filter(|peer| peer.secret == secret).cloned()
+    }
+
+    /// A client listens: what functions notify is of interest from here on.
+    pub(crate) fn listen(&self) {
+        self.listened.store(true, Ordering::Release);
+    }
+
+    /// Whether a client has listened.
+    pub(crate) fn listened(&self) -> bool {
+        self.listened.load(Ordering::Acquire)
     }
 
     /// Delivers notifications to all who listen.

@@ -45,7 +45,9 @@ impl Client {
             return Ok(Before::Replied(self.fail(&aborted())));
         }
         let replied = match kind {
-            Kind::Read | Kind::Write | Kind::Notify(..) | Kind::OnCommit { .. } => return Ok(RUN),
+            Kind::Read | Kind::Write | Kind::Notify(..) | Kind::PgNotify(..) | Kind::OnCommit { .. } => {
+                return Ok(RUN);
+            }
             Kind::Begin(modes) => self.begin(*modes, shown).await?,
             Kind::Commit { chain } => self.commit_statement(*chain).await?,
             Kind::Rollback { chain } => self.rollback_statement(*chain).await?,
@@ -78,7 +80,10 @@ impl Client {
             Kind::SetTransaction(modes) => self.set_transaction(*modes, shown).await?,
             Kind::Set(list) => return self.before_set(list, shown, parameters).await,
             Kind::ResetAll => return Ok(Before::Run(Want::Session, None)),
-            Kind::Listen(channel) => self.channel(Pending::Listen(channel.clone()), "LISTEN"),
+            Kind::Listen(channel) => {
+                self.shared.listen();
+                self.channel(Pending::Listen(channel.clone()), "LISTEN")
+            }
             Kind::Unlisten(channel) => self.channel(Pending::Unlisten(channel.clone()), "UNLISTEN"),
             Kind::Prepare(range, name) => {
                 if self.statements.contains_key(name.as_bytes()) {
@@ -131,6 +136,7 @@ impl Client {
             Text::Literal(text) => Some(text.clone()),
             Text::Parameter(n) => parameters.get(usize::from(*n) - 1).cloned().flatten(),
         };
+        self.hear();
         match kind {
             Kind::Savepoint(name) => self.at_commit.pending.push(Pending::Savepoint(name.clone())),
             Kind::Release(name) => {
@@ -148,7 +154,9 @@ impl Client {
                     self.at_commit.pending.truncate(at + 1);
                 }
             }
-            Kind::Notify(channel, payload) => {
+            // Where functions are overheard, this one was.
+            Kind::PgNotify(..) if self.turn.as_ref().is_some_and(|turn| turn.overhears) => {}
+            Kind::Notify(channel, payload) | Kind::PgNotify(channel, payload) => {
                 if let Some((channel, payload)) = text(channel).zip(text(payload)) {
                     let notification = Notification { from: self.peer.id, channel, payload };
                     self.at_commit.pending.push(Pending::Notify(notification));

@@ -60,8 +60,10 @@ pub enum Kind {
     Listen(String),
     /// UNLISTEN channel, or all.
     Unlisten(Option<String>),
-    /// NOTIFY channel, payload; also SELECT pg_notify(channel, payload).
+    /// NOTIFY channel, payload.
     Notify(Text, Text),
+    /// SELECT pg_notify(channel, payload), where the text says both.
+    PgNotify(Text, Text),
     /// PREPARE, EXECUTE or DEALLOCATE of the name that stands at these bytes.
     Prepare(Range<usize>, String),
     /// EXECUTE name, also inside EXPLAIN and CREATE TABLE … AS.
@@ -599,8 +601,12 @@ impl<'a> Words<'a> {
                 settings.push(self.set_config(at + 2).unwrap_or_else(|| Setting::new(ANY_SETTING, false)));
                 reads = false;
             } else if called && word == "pg_notify" {
-                let channel = self.tokens.get(at + 2).and_then(Token::text);
-                let payload = self.tokens.get(at + 4).and_then(Token::text);
+                let argument = |at: usize, end: &[TokenKind]| {
+                    let ends = self.tokens.get(at + 1).is_some_and(|after| end.contains(&after.kind));
+                    self.tokens.get(at).filter(|_| ends).and_then(Token::text)
+                };
+                let channel = argument(at + 2, &[TokenKind::Comma]);
+                let payload = argument(at + 4, &[TokenKind::CloseParen, TokenKind::Colon]);
                 notify = channel.zip(payload);
                 reads = false;
             } else if WRITES.contains(&word.as_str()) || (called && word.starts_with("lo_")) {
@@ -611,7 +617,7 @@ impl<'a> Words<'a> {
             return Some(Kind::Set(settings));
         }
         if let Some((channel, payload)) = notify {
-            return Some(Kind::Notify(channel, payload));
+            return Some(Kind::PgNotify(channel, payload));
         }
         // EXPLAIN EXECUTE name.
         if let Some(at) = self.tokens.iter().position(|token| token.is("execute"))
@@ -800,7 +806,10 @@ mod tests {
         let text = |text: &str| Text::Literal(text.to_owned());
         assert_eq!(kind("NOTIFY jobs, 'it''s'"), Kind::Notify(text("jobs"), text("it's")));
         assert_eq!(kind("notify jobs"), Kind::Notify(text("jobs"), text("")));
-        assert_eq!(kind("SELECT pg_notify('jobs', $1)"), Kind::Notify(text("jobs"), Text::Parameter(1)));
+        for sql in ["SELECT pg_notify('jobs', $1)", "SELECT pg_notify('jobs', $1::text)"] {
+            assert_eq!(kind(sql), Kind::PgNotify(text("jobs"), Text::Parameter(1)));
+        }
+        assert_eq!(kind("SELECT pg_notify('jobs', $1 || 'x')"), Kind::Write);
         let prepared = "PREPARE p (int) AS SELECT $1";
         assert_eq!(kind(prepared), Kind::Prepare(8..9, "p".into()));
         assert_eq!(kind("EXECUTE p(1)"), Kind::Execute(8..9, "p".into()));

@@ -21,7 +21,8 @@ const CONTENT: &str = "SELECT (SELECT string_agg(t::text, ',' ORDER BY id) FROM 
     || ' ' || (SELECT count(*) FROM pg_largeobject_metadata)
     || ' ' || (SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database())";
 
-fn wait_for<T>(future: impl Future<Output = T>) -> T {
+/// What must not hang.
+pub fn wait_for<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -83,6 +84,10 @@ impl Ground {
             let mut connection = sqlx::PgConnection::connect(self.db.url()).await.expect("the database");
             sqlx::query_scalar(CONTENT).fetch_one(&mut connection).await.expect("its content")
         })
+    }
+
+    pub fn url(&self) -> &str {
+        self.db.url()
     }
 
     pub fn untouched(&self) {

@@ -8,4 +8,5 @@ mod ending;
 mod fuzz;
 mod fuzzed;
 mod hostile;
+mod notified;
 mod raw;

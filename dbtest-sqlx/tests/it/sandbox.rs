@@ -509,12 +509,33 @@ mod postgres {
             assert_eq!(value(&mut *one, pid).await?, value(&mut *two, pid).await?);
         }
 
-        notifications_of_functions_are_not_delivered(pool) {
-            run(&pool, "CREATE FUNCTION f() RETURNS void LANGUAGE sql AS $$ SELECT pg_notify('jobs', 'inner') $$").await?;
+        notifications_of_functions_come_at_commit(pool) {
+            run(&pool, "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN PERFORM pg_notify('jobs', 'job ' || NEW.x); RETURN NEW; END $$;
+                CREATE TRIGGER f AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()").await?;
+            let mut listener = PgListener::connect_with(&pool).await?;
+            listener.listen("jobs").await?;
+            let mut tx = pool.begin().await?;
+            run(&mut *tx, "INSERT INTO t (x) VALUES (1)").await?;
+            tx.rollback().await?;
+            sqlx::query("INSERT INTO t (x) VALUES ($1)").bind(2).execute(&pool).await?;
+            let mut tx = pool.begin().await?;
+            run(&mut *tx, "INSERT INTO t (x) VALUES (3)").await?;
+            tx.commit().await?;
+            assert_eq!(listener.recv().await?.payload(), "job 2");
+            assert_eq!(listener.recv().await?.payload(), "job 3");
+        }
+
+        the_statement_notify_inside_functions_is_not_delivered(pool) {
+            run(&pool, "CREATE FUNCTION f() RETURNS void LANGUAGE sql AS $$ NOTIFY jobs, 'inner' $$;
+                CREATE FUNCTION g() RETURNS void LANGUAGE plpgsql AS
+                $$ BEGIN PERFORM pg_notify('jobs', 'caught'); PERFORM 1 / 0; EXCEPTION WHEN OTHERS THEN NULL; END $$").await?;
             let mut listener = PgListener::connect_with(&pool).await?;
             listener.listen("jobs").await?;
             run(&pool, "SELECT f()").await?;
+            run(&pool, "SELECT g()").await?;
             run(&pool, "NOTIFY jobs, 'outer'").await?;
+            assert_eq!(listener.recv().await?.payload(), "caught");
             assert_eq!(listener.recv().await?.payload(), "outer");
         }
 
