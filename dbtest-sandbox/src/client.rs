@@ -133,6 +133,8 @@ pub(crate) struct AtCommit {
     pub(crate) reset: bool,
     /// Parameters that SET changed: their new values are the client's from here on.
     pub(crate) changed: BTreeSet<String>,
+    /// Those among them that are back to what they were at first.
+    pub(crate) default: BTreeSet<String>,
     /// Parameters that SET LOCAL changed, with their values before.
     pub(crate) local: BTreeMap<String, String>,
 }

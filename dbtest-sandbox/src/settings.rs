@@ -56,6 +56,14 @@ impl Settings {
         };
     }
 
+    /// RESET of one.
+    pub(crate) fn back(&mut self, name: &str) {
+        match name {
+            READ_ONLY => self.read_only = self.began_read_only,
+            _ => self.set(name, self.startup.get(name).cloned()),
+        }
+    }
+
     /// RESET ALL.
     pub(crate) fn reset(&mut self) {
         self.wanted = self.startup.clone();

@@ -146,6 +146,8 @@ impl Client {
             }
             Kind::RollbackTo(name) => {
                 self.tx = Tx::Open;
+                // They may be taken back with this.
+                self.at_commit.default.clear();
                 if self.at_commit.reset {
                     // It may be taken back with this: only the server knows what is set now.
                     self.at_commit.changed.insert(ANY_SETTING.to_owned());
@@ -168,6 +170,10 @@ impl Client {
                         let name = name.to_ascii_lowercase();
                         // What SET LOCAL changed before it is not put back.
                         self.at_commit.local.remove(&name);
+                        match setting.default {
+                            true => self.at_commit.default.insert(name.clone()),
+                            false => self.at_commit.default.remove(&name),
+                        };
                         self.at_commit.changed.insert(name);
                     }
                 }
@@ -197,6 +203,7 @@ impl Client {
     fn reset_all(&mut self) {
         self.at_commit.reset = true;
         self.at_commit.changed.clear();
+        self.at_commit.default.clear();
         self.at_commit.local.clear();
     }
 
@@ -363,9 +370,10 @@ impl Client {
     /// At a commit: what SET changed is the client's, what SET LOCAL changed is put back, and
     /// cursors end. Where one of these fails the commit does, and the client was told.
     pub(crate) async fn commit_session(&mut self) -> Result<Went, Stop> {
-        let AtCommit { cursors, reset, changed, local, .. } = &mut self.at_commit;
-        let (cursors, reset, changed, local) =
-            (std::mem::take(cursors), *reset, std::mem::take(changed), std::mem::take(local));
+        let pending = std::mem::take(&mut self.at_commit.pending);
+        let later = AtCommit { pending, ..AtCommit::default() };
+        let AtCommit { cursors, reset, changed, default, local, .. } =
+            std::mem::replace(&mut self.at_commit, later);
         let put_back: Vec<_> = local.iter().map(|(name, value)| settings::set(name, value)).collect();
         if !put_back.is_empty() && self.run_own(&put_back.join("; ")).await?.is_none() {
             return Ok(Went::Wrong);
@@ -389,7 +397,10 @@ impl Client {
                     && name != ANY_SETTING
                     && settings::is_kept(name)
                 {
-                    self.settings.set(name, value.clone());
+                    match default.contains(name) {
+                        true => self.settings.back(name),
+                        false => self.settings.set(name, value.clone()),
+                    }
                     match value {
                         // It is our own again in a moment.
                         _ if name == settings::READ_ONLY => {}

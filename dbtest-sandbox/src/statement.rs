@@ -117,6 +117,8 @@ pub struct Setting {
     pub local: bool,
     /// The new value, if it is one literal or word.
     pub value: Option<String>,
+    /// RESET, or TO DEFAULT: back to what it was at first.
+    pub default: bool,
 }
 
 /// A text that stands in the statement or comes with Bind.
@@ -516,8 +518,9 @@ impl<'a> Words<'a> {
             self.at += 1;
             true
         } || self.take("to");
+        let default = matches!(self.rest(), [one] if one.is("default"));
         let value = match self.rest() {
-            [one] if one.is("default") => None,
+            [_] if default => None,
             [one] => one.string().or_else(|| match one.kind {
                 TokenKind::Ident | TokenKind::Literal { kind: LiteralKind::Int { .. } } => {
                     Some(one.text.to_ascii_lowercase())
@@ -532,7 +535,7 @@ impl<'a> Words<'a> {
                 Kind::SetTransaction(Modes { read_only: value.as_deref().map(settings::is_on) })
             }
             "transaction_isolation" | "transaction_deferrable" => Kind::SetTransaction(Modes::default()),
-            _ => Kind::Set(vec![Setting { value, ..Setting::new(&name, local) }]),
+            _ => Kind::Set(vec![Setting { value, default, ..Setting::new(&name, local) }]),
         })
     }
 
@@ -563,7 +566,7 @@ impl<'a> Words<'a> {
             return Some(Kind::ResetAll);
         }
         let name = self.parameter(false)?;
-        Some(Kind::Set(vec![Setting::new(&name, false)]))
+        Some(Kind::Set(vec![Setting { default: true, ..Setting::new(&name, false) }]))
     }
 
     fn unlisten(&mut self) -> Option<Kind> {
@@ -646,7 +649,7 @@ impl<'a> Words<'a> {
             }
             if commas == 2 {
                 let local = self.tokens.get(at + offset + 1)?;
-                return Some(Setting { name, local: !local.is("false"), value: None });
+                return Some(Setting { name, ..Setting::new("", !local.is("false")) });
             }
         }
         None
@@ -655,7 +658,7 @@ impl<'a> Words<'a> {
 
 impl Setting {
     fn new(name: &str, local: bool) -> Self {
-        Self { name: Text::Literal(name.to_owned()), local, value: None }
+        Self { name: Text::Literal(name.to_owned()), local, value: None, default: false }
     }
 }
 
@@ -776,18 +779,19 @@ mod tests {
         let to = |name: &str, value: &str, local| {
             Kind::Set(vec![Setting { value: Some(value.to_owned()), ..Setting::new(name, local) }])
         };
+        let back = |name: &str| Kind::Set(vec![Setting { default: true, ..Setting::new(name, false) }]);
         assert_eq!(kind("SET search_path = a, b"), set("search_path", false));
-        assert_eq!(kind("SET x TO DEFAULT"), set("x", false));
+        assert_eq!(kind("SET x TO DEFAULT"), back("x"));
         assert_eq!(kind("SET LOCAL App.Tenant TO 'x'"), to("app.tenant", "x", true));
         assert_eq!(kind("set session time zone 'UTC'"), to("timezone", "UTC", false));
         assert_eq!(kind("SET NAMES 'utf8'"), to("client_encoding", "utf8", false));
         assert_eq!(kind("SET SESSION AUTHORIZATION x"), to("session_authorization", "x", false));
-        assert_eq!(kind("RESET SESSION AUTHORIZATION"), set("session_authorization", false));
+        assert_eq!(kind("RESET SESSION AUTHORIZATION"), back("session_authorization"));
         assert_eq!(kind("SET ROLE x"), to("role", "x", false));
         assert_eq!(kind("SELECT set_config('app.x', $1 || f(2, 3), true)"), set("app.x", true));
         assert_eq!(
             kind("SELECT pg_catalog.set_config($1, $2, false)"),
-            Kind::Set(vec![Setting { name: Text::Parameter(1), local: false, value: None }])
+            Kind::Set(vec![Setting { name: Text::Parameter(1), ..Setting::new("", false) }])
         );
         assert_eq!(kind("SET CONSTRAINTS ALL DEFERRED"), Kind::Write);
         assert_eq!(

@@ -103,7 +103,7 @@ fn what_functions_notify_comes_at_the_commit() {
 
 #[test]
 fn who_listens_in_the_middle_hears_what_comes_after() {
-    let mut arena = Arena::open();
+    let arena = Arena::open();
     let (mut client, mut listener) = (arena.client(), arena.client());
     client.well(NOTIFIES);
     for sql in ["BEGIN; SELECT says('before'); ROLLBACK", "SELECT 1/0", "SELECT 1"] {

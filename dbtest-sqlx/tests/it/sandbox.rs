@@ -623,10 +623,36 @@ mod postgres {
     }
 
     #[dbtest_sqlx::test(migrations = false, require = "rollback")]
-    async fn startup_options_are_taken(db: TestDb<SqlxPostgres>) -> Outcome {
-        let url = format!("{}&options=-c%20statement_timeout%3D1", db.url());
+    async fn a_startup_option_is_not_seen_between_its_reset_and_the_commit(
+        db: TestDb<SqlxPostgres>,
+    ) -> Outcome {
+        let url = format!("{}&options=-c%20statement_timeout%3D1h", db.url());
         let mut one = PgConnection::connect(&url).await?;
-        assert_eq!(value(&mut one, "SHOW statement_timeout").await?, "1ms");
+        run(&mut one, "BEGIN; RESET statement_timeout").await?;
+        assert_eq!(value(&mut one, "SHOW statement_timeout").await?, "0");
+        run(&mut one, "COMMIT").await?;
+        assert_eq!(value(&mut one, "SHOW statement_timeout").await?, "1h");
+        one.close().await?;
+        Ok(())
+    }
+
+    #[dbtest_sqlx::test(migrations = false, require = "rollback")]
+    async fn startup_options_are_taken(db: TestDb<SqlxPostgres>) -> Outcome {
+        let url = format!("{}&options=-c%20statement_timeout%3D1h", db.url());
+        let mut one = PgConnection::connect(&url).await?;
+        assert_eq!(value(&mut one, "SHOW statement_timeout").await?, "1h");
+        for sql in [
+            "SET statement_timeout = 0; RESET statement_timeout",
+            "BEGIN; SET statement_timeout TO DEFAULT; COMMIT",
+            "BEGIN; RESET statement_timeout; SAVEPOINT s; SET work_mem = '1MB'; RELEASE s; COMMIT",
+            "SET statement_timeout = 0; RESET ALL",
+        ] {
+            run(&mut one, sql).await?;
+            assert_eq!(value(&mut one, "SHOW statement_timeout").await?, "1h", "{sql}");
+        }
+        run(&mut one, "BEGIN; SET statement_timeout = 0; SAVEPOINT s; RESET statement_timeout").await?;
+        run(&mut one, "ROLLBACK TO s; COMMIT").await?;
+        assert_eq!(value(&mut one, "SHOW statement_timeout").await?, "0");
         one.close().await?;
         Ok(())
     }
