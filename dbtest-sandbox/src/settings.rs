@@ -10,6 +10,20 @@ pub(crate) const READ_ONLY: &str = "default_transaction_read_only";
 const NOT_KEPT: [&str; 4] =
     ["seed", "transaction_deferrable", "transaction_isolation", "transaction_read_only"];
 
+/// Who one is. Setting the first puts the second back to none, and RESET ALL leaves both alone.
+pub(crate) const IDENTITY: [&str; 2] = ["session_authorization", "role"];
+
+/// Where a parameter stands among those that say who one is.
+pub(crate) fn identity(name: &str) -> Option<usize> {
+    IDENTITY.iter().position(|identity| *identity == name)
+}
+
+/// What else changes with a parameter.
+pub(crate) fn with_role(name: String) -> Vec<String> {
+    let role = (name == IDENTITY[0]).then(|| IDENTITY[1].to_owned());
+    [name].into_iter().chain(role).collect()
+}
+
 /// A parameter of the session, that goes with its client.
 pub(crate) fn is_kept(name: &str) -> bool {
     !NOT_KEPT.contains(&name)
@@ -66,7 +80,9 @@ impl Settings {
 
     /// RESET ALL.
     pub(crate) fn reset(&mut self) {
-        self.wanted = self.startup.clone();
+        self.wanted.retain(|name, _| identity(name).is_some());
+        let others = self.startup.iter().filter(|(name, _)| identity(name).is_none());
+        self.wanted.extend(others.map(|(name, value)| (name.clone(), value.clone())));
         self.read_only = self.began_read_only;
     }
 
@@ -77,14 +93,14 @@ impl Settings {
     ) -> Option<String> {
         let mut sql = Vec::new();
         // Who one is decides what one may set: back to ourselves first, to somebody else last.
-        let identity = |name: &str| matches!(name, "role" | "session_authorization");
         let mut gone: Vec<_> = applied.keys().filter(|name| !wanted.contains_key(*name)).collect();
-        gone.sort_by_key(|name| !identity(name));
+        gone.sort_by_key(|name| identity(name).unwrap_or(IDENTITY.len()));
         for name in gone {
             sql.push(format!("RESET {}", quoted(name)));
         }
-        let mut new: Vec<_> =
-            wanted.iter().filter(|(name, value)| applied.get(*name) != Some(*value)).collect();
+        let differs = |name: &str| applied.get(name) != wanted.get(name);
+        let again = |name: &str| name == IDENTITY[1] && differs(IDENTITY[0]);
+        let mut new: Vec<_> = wanted.iter().filter(|(name, _)| differs(name) || again(name)).collect();
         new.sort_by_key(|(name, _)| identity(name));
         for (name, value) in new {
             sql.push(set(name, value));
@@ -93,9 +109,22 @@ impl Settings {
     }
 }
 
-/// Sets a parameter for the session.
+/// Lists of names: SET would take the whole of a value for one name.
+const LISTS: [&str; 5] = [
+    "search_path",
+    "temp_tablespaces",
+    "local_preload_libraries",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+];
+
+/// Sets a parameter for the session. SET costs the server half of what `set_config` does, but of
+/// an extension's parameter nobody here knows what it is.
 pub(crate) fn set(name: &str, value: &str) -> String {
-    format!("SELECT pg_catalog.set_config({}, {}, false)", literal(name), literal(value))
+    if LISTS.contains(&name) || name.contains('.') {
+        return format!("SELECT pg_catalog.set_config({}, {}, false)", literal(name), literal(value));
+    }
+    format!("SET {} TO {}", quoted(name), literal(value))
 }
 
 /// Reads parameters; one that does not exist is NULL.
@@ -134,15 +163,20 @@ mod tests {
     #[test]
     fn a_switch_sets_what_differs_and_resets_what_is_gone() {
         let applied = map(&[("a.b", "1"), ("role", "r"), ("x", "1"), ("same", "s")]);
-        let wanted = map(&[("x", "it's\\"), ("same", "s"), ("role", "q"), ("z", "2")]);
+        let wanted = map(&[("x", "it's\\"), ("same", "s"), ("role", "q"), ("c.d", "2")]);
         assert_eq!(
             Settings::switch(&applied, &wanted).as_deref(),
             Some(
-                "RESET \"a\".\"b\"; SELECT pg_catalog.set_config('x', E'it''s\\\\', false); \
-                 SELECT pg_catalog.set_config('z', '2', false); SELECT pg_catalog.set_config('role', 'q', false)"
+                "RESET \"a\".\"b\"; SELECT pg_catalog.set_config('c.d', '2', false); SET \"x\" TO E'it''s\\\\'; \
+                 SET \"role\" TO 'q'"
             )
         );
         assert_eq!(Settings::switch(&applied, &applied), None);
+        let applied = map(&[("role", "r"), ("session_authorization", "s")]);
+        assert_eq!(
+            Settings::switch(&applied, &map(&[("role", "r")])).as_deref(),
+            Some("RESET \"session_authorization\"; SET \"role\" TO 'r'")
+        );
     }
 
     #[test]
@@ -151,8 +185,10 @@ mod tests {
         assert!(settings.read_only && settings.wanted().len() == 1 && settings.application() == "app");
         settings.set(READ_ONLY, Some("off".to_owned()));
         settings.set("x", Some("1".to_owned()));
-        assert!(!settings.read_only && settings.wanted().len() == 2);
+        settings.set("role", Some("r".to_owned()));
+        assert!(!settings.read_only && settings.wanted().len() == 3);
         settings.reset();
-        assert!(settings.read_only && settings.wanted().len() == 1);
+        assert!(settings.read_only);
+        assert_eq!(*settings.wanted(), map(&[("application_name", "app"), ("role", "r")]));
     }
 }

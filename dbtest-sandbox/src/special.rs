@@ -11,7 +11,7 @@ use crate::client::{AtCommit, Client, Pending, Stop, Tx, Went, aborted, server_g
 use crate::extended::Prepared;
 use crate::message::{self, Report};
 use crate::session::{Row, SET_READ_ONLY, Want};
-use crate::settings;
+use crate::settings::{self, IDENTITY};
 use crate::shared::Notification;
 use crate::statement::{ANY_SETTING, Kind, Modes, Setting, Text};
 
@@ -167,14 +167,15 @@ impl Client {
             Kind::Set(list) => {
                 for setting in list.iter().filter(|setting| !setting.local) {
                     if let Some(name) = text(&setting.name) {
-                        let name = name.to_ascii_lowercase();
-                        // What SET LOCAL changed before it is not put back.
-                        self.at_commit.local.remove(&name);
-                        match setting.default {
-                            true => self.at_commit.default.insert(name.clone()),
-                            false => self.at_commit.default.remove(&name),
-                        };
-                        self.at_commit.changed.insert(name);
+                        for name in settings::with_role(name.to_ascii_lowercase()) {
+                            // What SET LOCAL changed before it is not put back.
+                            self.at_commit.local.remove(&name);
+                            match setting.default && settings::identity(&name).is_none() {
+                                true => self.at_commit.default.insert(name.clone()),
+                                false => self.at_commit.default.remove(&name),
+                            };
+                            self.at_commit.changed.insert(name);
+                        }
                     }
                 }
             }
@@ -199,12 +200,12 @@ impl Client {
         }
     }
 
-    /// All parameters are as they were at first, if the transaction commits.
+    /// All parameters are as they were at first, if the transaction commits, but for who one is.
     fn reset_all(&mut self) {
         self.at_commit.reset = true;
-        self.at_commit.changed.clear();
+        self.at_commit.changed.retain(|name| settings::identity(name).is_some());
         self.at_commit.default.clear();
-        self.at_commit.local.clear();
+        self.at_commit.local.retain(|name, _| settings::identity(name).is_some());
     }
 
     fn savepoint(&self, wanted: &str) -> Option<usize> {
@@ -329,7 +330,9 @@ impl Client {
                 Text::Parameter(n) => parameters.get(usize::from(*n) - 1).cloned().flatten(),
             })
             .map(|name| name.to_ascii_lowercase())
-            .filter(|name| settings::is_kept(name) && !self.at_commit.local.contains_key(name))
+            .filter(|name| settings::is_kept(name))
+            .flat_map(settings::with_role)
+            .filter(|name| !self.at_commit.local.contains_key(name))
             .collect();
         // While another client has a transaction open, what is set waits until it is needed: a pool
         // sets something on every new connection.
@@ -374,6 +377,8 @@ impl Client {
         let later = AtCommit { pending, ..AtCommit::default() };
         let AtCommit { cursors, reset, changed, default, local, .. } =
             std::mem::replace(&mut self.at_commit, later);
+        let mut local: Vec<_> = local.into_iter().collect();
+        local.sort_by_key(|(name, _)| settings::identity(name));
         let put_back: Vec<_> = local.iter().map(|(name, value)| settings::set(name, value)).collect();
         if !put_back.is_empty() && self.run_own(&put_back.join("; ")).await?.is_none() {
             return Ok(Went::Wrong);
@@ -382,7 +387,7 @@ impl Client {
             && reset
         {
             self.settings.reset();
-            turn.applied.clear();
+            turn.applied.retain(|name, _| settings::identity(name).is_some());
         }
         if !changed.is_empty() {
             let mut sql = settings::read(changed.iter());
@@ -493,11 +498,16 @@ impl Client {
         if self.deallocate_quietly(Want::Write, shown).await? == Went::Wrong {
             return Ok(Went::Wrong);
         }
-        let sql = "RESET ALL; SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
+        let sql = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; \
+             SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
         if self.run_own(sql).await?.is_none() {
             return Ok(self.failed());
         }
         self.reset_all();
+        if let Some(turn) = &self.turn {
+            let was = IDENTITY.into_iter().filter(|name| turn.applied.contains_key(*name));
+            self.at_commit.changed.extend(was.map(str::to_owned));
+        }
         self.emptied.clear();
         self.at_commit.pending.push(Pending::Unlisten(None));
         Ok(self.reply("DISCARD ALL"))

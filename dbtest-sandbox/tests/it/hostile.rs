@@ -921,6 +921,38 @@ fn a_setting_is_what_the_last_commit_left() {
 }
 
 #[test]
+fn who_a_client_is_outlives_a_reset_of_all_and_is_nobody_elses() {
+    let mut arena = Arena::open();
+    let mut client = arena.client();
+    for (sql, who) in [
+        ("SET ROLE pg_monitor; RESET ALL", "pg_monitor"),
+        ("RESET ALL", "pg_monitor"),
+        ("BEGIN; SET ROLE pg_read_all_data; RESET ALL; COMMIT", "pg_read_all_data"),
+        ("BEGIN; RESET ALL; SET ROLE pg_monitor; ROLLBACK", "pg_read_all_data"),
+        ("BEGIN; SET LOCAL ROLE pg_monitor; RESET ALL; COMMIT", "pg_read_all_data"),
+        ("SET work_mem = '2MB'; DISCARD ALL", "none"),
+        ("SET SESSION AUTHORIZATION pg_monitor; DISCARD ALL", "none"),
+        ("SET ROLE pg_monitor; DISCARD ALL", "none"),
+        ("SET ROLE pg_monitor; RESET ROLE", "none"),
+        ("SET SESSION AUTHORIZATION pg_monitor; SET ROLE pg_read_all_settings", "pg_read_all_settings"),
+        ("BEGIN; SET LOCAL SESSION AUTHORIZATION pg_read_all_stats; COMMIT", "pg_read_all_settings"),
+        ("RESET SESSION AUTHORIZATION", "none"),
+        ("SET ROLE pg_monitor", "pg_monitor"),
+        ("SET SESSION AUTHORIZATION pg_read_all_stats", "none"),
+        ("SET SESSION AUTHORIZATION DEFAULT", "none"),
+    ] {
+        client.well(sql);
+        arena.works();
+        assert_eq!(client.well("SHOW role").value(), Some(who), "{sql}");
+        if who != "none" {
+            assert_eq!(client.well("SELECT current_user").value(), Some(who), "{sql}");
+        }
+        arena.works();
+    }
+    arena.ends_well();
+}
+
+#[test]
 fn what_a_server_does_not_reset_is_left_alone() {
     let mut arena = Arena::open();
     let mut client = arena.client();

@@ -56,6 +56,8 @@ pub const SQL: &[&str] = &[
     "SET transaction_read_only = on",
     "SET ROLE pg_monitor",
     "RESET ROLE",
+    "SET SESSION AUTHORIZATION pg_monitor",
+    "RESET SESSION AUTHORIZATION",
     "PREPARE p AS SELECT 1",
     "PREPARE p (int) AS INSERT INTO toys VALUES ($1)",
     "EXECUTE p",
