@@ -115,6 +115,8 @@ pub(crate) struct Client {
     pub(crate) at_commit: AtCommit,
     /// What runs is noted when it is over: a SET, a PREPARE.
     pub(crate) noting: bool,
+    /// Its text has other statements, and not only of the session.
+    pub(crate) several: bool,
     /// Nobody reads what is written.
     gone: bool,
     /// The client sends nothing more. It may still read.
@@ -174,6 +176,7 @@ pub(crate) async fn serve(stream: Stream, peer: Arc<Peer>, shared: Arc<Shared>) 
         emptied: BTreeSet::new(),
         at_commit: AtCommit::default(),
         noting: false,
+        several: false,
         gone: false,
         ended: false,
         cancelling: None,
@@ -448,6 +451,9 @@ impl Client {
         if self.entered {
             return Ok(Went::Well);
         }
+        if turn.stale {
+            turn.renew().await.map_err(server_gone)?;
+        }
         // What the last statement was answered is not this one's.
         turn.start();
         turn.listened |= self.shared.listened();
@@ -677,6 +683,7 @@ impl Client {
             let want = if reads && self.tx == Tx::Idle { Want::Read } else { Want::Write };
             went = self.query(&frame.bytes, &lexable, want, changes).await?;
         } else {
+            self.several = statements.len() > 1 && !statements.iter().all(|s| s.kind.of_the_session());
             for statement in &statements {
                 let one = &text[statement.range.clone()];
                 let shown = &lexable[statement.range.clone()];
@@ -685,6 +692,7 @@ impl Client {
                     break;
                 }
             }
+            self.several = false;
         }
         if went == Went::Well && self.tx == Tx::Idle {
             self.commit_block().await?;

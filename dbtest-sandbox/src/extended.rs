@@ -151,10 +151,9 @@ impl Client {
                 b'E' => {
                     let name = fields.string()?;
                     let kind = bound.iter().rev().find(|(portal, _)| *portal == name).map(|(_, kind)| kind);
-                    let session = |list: &[statement::Setting]| list.iter().all(|setting| !setting.local);
                     match kind {
                         Some(Kind::Read) => {}
-                        Some(Kind::Set(list)) if session(list) && bound.len() == 1 => want = Want::Session,
+                        Some(kind) if kind.of_the_session() && bound.len() == 1 => want = Want::Session,
                         _ => return Ok(Want::Write),
                     }
                 }

@@ -140,6 +140,10 @@ pub(crate) struct Session {
     pub(crate) copy_in: bool,
     /// What is set beyond the session's defaults.
     pub(crate) applied: BTreeMap<String, String>,
+    /// A client changes the session without a transaction.
+    loose: bool,
+    /// Such a change was not to stay.
+    pub(crate) stale: bool,
     /// The client whose unnamed statement the server has.
     pub(crate) unnamed: Option<u32>,
     deferrable: Option<Deferrable>,
@@ -181,6 +185,8 @@ impl Session {
             unsynced: false,
             copy_in: false,
             applied: BTreeMap::new(),
+            loose: false,
+            stale: false,
             unnamed: None,
             deferrable,
             schema_changes: false,
@@ -235,6 +241,7 @@ impl Session {
         if !self.outer {
             // What only reads may notify.
             if want == Want::Session || (want == Want::Read && self.refuses_writes && !self.listened) {
+                self.loose |= want == Want::Session;
                 return sql;
             }
             self.outer = true;
@@ -301,6 +308,7 @@ impl Session {
     /// What ran since [`enter`](Session::enter) stays.
     pub(crate) fn keep(&mut self) {
         self.schema_changes = false;
+        self.loose = false;
         if self.outer && self.base == Base::Fresh {
             self.base = Base::Writes;
         }
@@ -315,6 +323,16 @@ impl Session {
         if self.outer {
             self.base = Base::Undo;
         }
+        self.stale |= std::mem::take(&mut self.loose);
+    }
+
+    /// Takes back what was set without a transaction.
+    pub(crate) async fn renew(&mut self) -> io::Result<()> {
+        self.stale = false;
+        if !self.outer && self.run(AS_AT_FIRST).await?.is_ok() {
+            self.applied.clear();
+        }
+        Ok(())
     }
 
     /// Takes it back now.
@@ -786,6 +804,9 @@ impl Session {
         Ok(Ok(Ended { checked: None, fresh }))
     }
 }
+
+/// Takes back all that was set.
+const AS_AT_FIRST: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL";
 
 /// What DISCARD ALL does to a session, but for the plans: without those each end would plan its
 /// queries anew.

@@ -79,7 +79,7 @@ impl Client {
             }
             Kind::SetTransaction(modes) => self.set_transaction(*modes, shown).await?,
             Kind::Set(list) => return self.before_set(list, shown, parameters).await,
-            Kind::ResetAll => return Ok(Before::Run(Want::Session, None)),
+            Kind::ResetAll => return Ok(Before::Run(self.session(), None)),
             Kind::Listen(channel) => {
                 self.shared.listen();
                 self.channel(Pending::Listen(channel.clone()), "LISTEN")
@@ -198,6 +198,11 @@ impl Client {
             }
             _ => {}
         }
+    }
+
+    /// What a change of the session wants: what follows in its transaction or text may write.
+    fn session(&self) -> Want {
+        if self.tx == Tx::Idle && !self.several { Want::Session } else { Want::Write }
     }
 
     /// All parameters are as they were at first, if the transaction commits, but for who one is.
@@ -336,7 +341,7 @@ impl Client {
             .collect();
         // While another client has a transaction open, what is set waits until it is needed: a pool
         // sets something on every new connection.
-        if self.tx == Tx::Idle && !self.entered && self.turn.is_none() && self.shared.busy() {
+        if self.session() == Want::Session && !self.entered && self.turn.is_none() && self.shared.busy() {
             let simple = |setting: &Setting| match (&setting.name, &setting.value) {
                 (Text::Literal(name), Some(value)) if !setting.local && settings::is_kept(name) => {
                     Some((name.clone(), value.clone()))
@@ -351,8 +356,7 @@ impl Client {
             }
         }
         let asks = shown.trim_start().get(..6).is_some_and(|word| word.eq_ignore_ascii_case("select"));
-        let want = if asks { Want::Write } else { Want::Session };
-        let want = if self.tx == Tx::Idle { want } else { Want::Write };
+        let want = if asks { Want::Write } else { self.session() };
         if self.enter(want, shown).await? == Went::Wrong {
             return Ok(Before::Replied(Went::Wrong));
         }
@@ -483,7 +487,7 @@ impl Client {
     }
 
     async fn deallocate_all(&mut self, shown: &str) -> Result<Went, Stop> {
-        if !self.statements.is_empty() && self.deallocate_quietly(Want::Session, shown).await? == Went::Wrong
+        if !self.statements.is_empty() && self.deallocate_quietly(self.session(), shown).await? == Went::Wrong
         {
             return Ok(Went::Wrong);
         }

@@ -95,6 +95,15 @@ impl Kind {
     pub(crate) fn special(&self) -> bool {
         !matches!(self, Self::Read | Self::Write | Self::Execute(..))
     }
+
+    /// Whether it changes the session only, and needs no transaction for that.
+    pub(crate) fn of_the_session(&self) -> bool {
+        match self {
+            Self::Set(list) => list.iter().all(|setting| !setting.local),
+            Self::ResetAll => true,
+            _ => false,
+        }
+    }
 }
 
 /// The modes of a transaction that a sandbox can keep. Its isolation level is always kept: one

@@ -921,6 +921,54 @@ fn a_setting_is_what_the_last_commit_left() {
 }
 
 #[test]
+fn a_setting_before_anything_was_written_is_part_of_what_follows() {
+    // The first of a sandbox: the transaction on the server has not begun.
+    for set in ["SET search_path = pg_catalog", "RESET ALL", "DEALLOCATE ALL", "SET ROLE pg_monitor"] {
+        for (next, code) in [("INSERT INTO public.toys VALUES (60)", ""), ("SELECT 1/0", "22012")] {
+            for series in [false, true] {
+                let arena = Arena::open();
+                let mut client = arena.client();
+                let code = if set.contains("ROLE") && code.is_empty() { "42501" } else { code };
+                match series {
+                    true => client.send(&[run(set), run(next), sync()].concat()),
+                    false => client.send(&query(&format!("{set}; {next}"))),
+                }
+                assert_eq!(client.answer().code(), code, "{set}; {next}, {series}");
+                if !code.is_empty() {
+                    assert_ne!(
+                        client.well("SHOW search_path").value(),
+                        Some("pg_catalog"),
+                        "{set}, {series}"
+                    );
+                    assert_eq!(client.well("SHOW role").value(), Some("none"), "{set}, {series}");
+                }
+                arena.ends_well();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_setting_that_fails_before_anything_was_written_leaves_nothing() {
+    for (sql, code) in [
+        (query("SET search_path = pg_catalog; SET work_mem = 'much'"), "22023"),
+        ([run("SET search_path = pg_catalog"), parse("", "SELECT nothing"), sync()].concat(), "42703"),
+        ([run("SET ROLE pg_monitor"), describe('P', "none"), sync()].concat(), "34000"),
+    ] {
+        let mut arena = Arena::open();
+        let mut client = arena.client();
+        client.send(&sql);
+        assert_eq!(client.answer().code(), code);
+        assert_ne!(client.well("SHOW search_path").value(), Some("pg_catalog"));
+        arena.works();
+        // Nor of who goes before it was noted.
+        client.send(&[query("SET ROLE pg_monitor"), query("SET search_path = pg_catalog")].concat());
+        drop(client);
+        arena.ends_well();
+    }
+}
+
+#[test]
 fn who_a_client_is_outlives_a_reset_of_all_and_is_nobody_elses() {
     let mut arena = Arena::open();
     let mut client = arena.client();
