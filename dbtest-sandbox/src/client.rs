@@ -693,6 +693,9 @@ impl Client {
                 }
             }
             self.several = false;
+            if self.tx == Tx::Idle && !self.entered {
+                self.read_only = false;
+            }
         }
         if went == Went::Well && self.tx == Tx::Idle {
             self.commit_block().await?;
@@ -774,9 +777,11 @@ impl Client {
             return Box::pin(self.query(frame, shown, Want::Write, changes)).await;
         }
         if turn.answer.error.is_some() || turn.answer.own_error.is_some() {
-            if turn.answer.error.is_none() {
+            // Said once: a series after this one has errors of its own.
+            if turn.answer.error.take().is_none() {
                 turn.blame_own(&mut self.wire.output);
             }
+            turn.answer.own_error = None;
             return Ok(self.failed());
         }
         Ok(Went::Well)

@@ -45,6 +45,8 @@ pub(crate) struct Portal {
     parameters: Vec<Option<String>>,
     /// What followed the names in its Bind message.
     rest: Bytes,
+    /// It controls the session or its transaction, and has done so.
+    done: bool,
 }
 
 /// A Bind message, read.
@@ -294,6 +296,10 @@ impl Client {
         let lexable = statement::lexable(text);
         let Statement { kind, schema_change, constant, copies, .. } = first_statement(&lexable);
         let ends = matches!(kind, Kind::Commit { .. } | Kind::Rollback { .. } | Kind::RollbackTo(_));
+        if name.is_empty() {
+            // Also where this one fails.
+            self.unnamed = None;
+        }
         if self.tx == Tx::Failed && !ends {
             return self.refuse(&aborted()).await;
         }
@@ -310,6 +316,12 @@ impl Client {
             Kind::Execute(range, name) | Kind::Deallocate(Some((range, name))) => {
                 match self.server_name(&kind, name) {
                     Ok(server) => Some((range.clone(), server)),
+                    // That there is none is an error when it runs. Names of the server's are another's.
+                    Err(_)
+                        if !self.statements.contains_key(name.as_bytes()) && !name.starts_with("dbtest_") =>
+                    {
+                        None
+                    }
                     Err(report) => return self.refuse(&report).await,
                 }
             }
@@ -380,8 +392,9 @@ impl Client {
             Kind::Set(_) | Kind::PgNotify(..) => parameters(&bind.rest)?,
             _ => Vec::new(),
         };
-        if let Some(old) =
-            self.portals.insert(bind.portal, Portal { server, prepared, parameters, rest: bind.rest })
+        if let Some(old) = self
+            .portals
+            .insert(bind.portal, Portal { server, prepared, parameters, rest: bind.rest, done: false })
             && !old.server.is_empty()
         {
             turn.send_close(b'P', &old.server, true);
@@ -467,6 +480,21 @@ impl Client {
         }
         if self.synchronize().await? == Went::Wrong {
             return Ok(());
+        }
+        if portal.done {
+            if self.synchronize().await? == Went::Wrong {
+                return Ok(());
+            }
+            // One with rows is at its end; others can't be run again.
+            if prepared.shown.trim_start().get(..6).is_some_and(|word| word.eq_ignore_ascii_case("select")) {
+                message::complete(&mut self.wire.output, "SELECT 0");
+                return Ok(());
+            }
+            let words = format!("portal \"{}\" cannot be run", String::from_utf8_lossy(name));
+            return self.refuse(&Report::error("55000", words)).await;
+        }
+        if let Some(portal) = self.portals.get_mut(name) {
+            portal.done = true;
         }
         // It is bound again before it runs. One that was bound in a failed transaction must not be
         // there when that is rolled back.

@@ -11,6 +11,7 @@ use crate::message::{self, ServerError};
 use crate::notify::{self, Heard};
 use crate::runtime::{By, Look};
 use crate::server::Upstream;
+use crate::settings::OURSELVES;
 use crate::wire::{Fields, frame_length};
 
 /// The savepoint that stands before what a client may have to take back.
@@ -329,7 +330,7 @@ impl Session {
     /// Takes back what was set without a transaction.
     pub(crate) async fn renew(&mut self) -> io::Result<()> {
         self.stale = false;
-        if !self.outer && self.run(AS_AT_FIRST).await?.is_ok() {
+        if !self.outer && self.run(&format!("{OURSELVES}; RESET ALL")).await?.is_ok() {
             self.applied.clear();
         }
         Ok(())
@@ -736,7 +737,7 @@ impl Session {
         if outer {
             self.send_own(&self.proof());
             // Whoever the clients were.
-            self.send_own(&format!("SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; {last}"));
+            self.send_own(&format!("{OURSELVES}; {last}"));
             self.outer = false;
             self.send_own(&format!("ROLLBACK; {RENEW}"));
         } else {
@@ -804,9 +805,6 @@ impl Session {
         Ok(Ok(Ended { checked: None, fresh }))
     }
 }
-
-/// Takes back all that was set.
-const AS_AT_FIRST: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL";
 
 /// What DISCARD ALL does to a session, but for the plans: without those each end would plan its
 /// queries anew.

@@ -13,6 +13,9 @@ const NOT_KEPT: [&str; 4] =
 /// Who one is. Setting the first puts the second back to none, and RESET ALL leaves both alone.
 pub(crate) const IDENTITY: [&str; 2] = ["session_authorization", "role"];
 
+/// Makes us ourselves again.
+pub(crate) const OURSELVES: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE";
+
 /// Where a parameter stands among those that say who one is.
 pub(crate) fn identity(name: &str) -> Option<usize> {
     IDENTITY.iter().position(|identity| *identity == name)
@@ -56,6 +59,12 @@ impl Settings {
     /// The client's own name for itself.
     pub(crate) fn application(&self) -> &str {
         self.wanted.get("application_name").map_or("", String::as_str)
+    }
+
+    /// The SQL that makes of us who the client is.
+    pub(crate) fn identity(&self) -> Vec<String> {
+        let who = IDENTITY.iter().filter_map(|name| Some(set(name, self.wanted.get(*name)?)));
+        who.collect()
     }
 
     /// The client set this, and it stays.

@@ -11,7 +11,7 @@ use crate::client::{AtCommit, Client, Pending, Stop, Tx, Went, aborted, server_g
 use crate::extended::Prepared;
 use crate::message::{self, Report};
 use crate::session::{Row, SET_READ_ONLY, Want};
-use crate::settings::{self, IDENTITY};
+use crate::settings::{self, IDENTITY, OURSELVES};
 use crate::shared::Notification;
 use crate::statement::{ANY_SETTING, Kind, Modes, Setting, Text};
 
@@ -77,7 +77,33 @@ impl Client {
                 };
                 self.only_in_a_transaction(word)
             }
-            Kind::SetTransaction(modes) => self.set_transaction(*modes, shown).await?,
+            Kind::SetTransaction(modes) => {
+                if self.tx == Tx::Idle && !self.several {
+                    self.warn("25P01", "SET TRANSACTION can only be used in transaction blocks");
+                }
+                self.set_transaction(*modes, shown, "SET").await?
+            }
+            Kind::SetOfTransaction(modes) => self.set_transaction(*modes, shown, "SET").await?,
+            Kind::SetConstraints => {
+                if self.tx == Tx::Idle && !self.several {
+                    self.warn("25P01", "SET CONSTRAINTS can only be used in transaction blocks");
+                }
+                return Ok(RUN);
+            }
+            Kind::ShowReadOnly => {
+                if self.enter(Want::Write, shown).await? == Went::Wrong {
+                    return Ok(Before::Replied(Went::Wrong));
+                }
+                // The server's own is our guard. This says what the client has, and decides nothing.
+                let value = if self.settings.read_only { "on" } else { "off" };
+                let sql = format!("SET LOCAL {} = {value}", settings::READ_ONLY);
+                if !self.at_commit.changed.contains(settings::READ_ONLY)
+                    && self.run_own(&sql).await?.is_none()
+                {
+                    return Ok(Before::Replied(self.failed()));
+                }
+                return Ok(RUN);
+            }
             Kind::Set(list) => return self.before_set(list, shown, parameters).await,
             Kind::ResetAll => return Ok(Before::Run(self.session(), None)),
             Kind::Listen(channel) => {
@@ -104,7 +130,7 @@ impl Client {
             }
             Kind::Deallocate(None) => self.deallocate_all(shown).await?,
             Kind::Declare { hold, .. } => {
-                if *hold || self.tx != Tx::Idle {
+                if *hold || self.tx != Tx::Idle || self.several {
                     return Ok(RUN);
                 }
                 self.only_in_a_transaction("DECLARE CURSOR")
@@ -232,19 +258,20 @@ impl Client {
     }
 
     async fn begin(&mut self, modes: Modes, shown: &str) -> Result<Went, Stop> {
+        let start = shown.trim_start().get(..5).is_some_and(|word| word.eq_ignore_ascii_case("start"));
+        let tag = if start { "START TRANSACTION" } else { "BEGIN" };
         if self.tx == Tx::Open {
             self.warn("25001", "there is already a transaction in progress");
-            return Ok(self.reply("BEGIN"));
+            return self.set_transaction(modes, shown, tag).await;
         }
         // What ran before it in the same message is part of it from here on.
         self.tx = Tx::Open;
-        let read_only = modes.read_only.unwrap_or(self.settings.read_only);
+        let read_only = modes.read_only.unwrap_or(self.read_only || self.settings.read_only);
         if read_only && self.entered && self.restrict(shown).await? == Went::Wrong {
             return Ok(Went::Wrong);
         }
         self.read_only = read_only;
-        let start = shown.trim_start().get(..5).is_some_and(|word| word.eq_ignore_ascii_case("start"));
-        Ok(self.reply(if start { "START TRANSACTION" } else { "BEGIN" }))
+        Ok(self.reply(tag))
     }
 
     /// Makes the open transaction READ ONLY.
@@ -283,7 +310,9 @@ impl Client {
             Tx::Idle => self.warn("25P01", "there is no transaction in progress"),
             Tx::Open | Tx::Failed => {}
         }
-        let (read_only, changed) = (self.read_only, !self.at_commit.changed.is_empty());
+        // A failed transaction hands its mode on to none.
+        let read_only = if self.tx == Tx::Failed { self.settings.read_only } else { self.read_only };
+        let changed = !self.at_commit.changed.is_empty();
         self.tx = Tx::Idle;
         let entered = self.entered;
         self.take_back();
@@ -301,10 +330,9 @@ impl Client {
         Ok(self.reply("ROLLBACK"))
     }
 
-    async fn set_transaction(&mut self, modes: Modes, shown: &str) -> Result<Went, Stop> {
-        if self.tx == Tx::Idle {
-            self.warn("25P01", "SET TRANSACTION can only be used in transaction blocks");
-            return Ok(self.reply("SET"));
+    async fn set_transaction(&mut self, modes: Modes, shown: &str, tag: &str) -> Result<Went, Stop> {
+        if self.tx == Tx::Idle && !self.several {
+            return Ok(self.reply(tag));
         }
         match modes.read_only {
             Some(true) if self.entered && self.restrict(shown).await? == Went::Wrong => {
@@ -317,7 +345,7 @@ impl Client {
             _ => {}
         }
         self.read_only = modes.read_only.unwrap_or(self.read_only);
-        Ok(self.reply("SET"))
+        Ok(self.reply(tag))
     }
 
     /// Notes what SET LOCAL changes: its end is the client's transaction, not the sandbox's.
@@ -448,8 +476,7 @@ impl Client {
                 tables.insert(table.clone());
             }
         }
-        // What may only read has put nothing into them.
-        let reads = self.read_only || self.turn.as_ref().is_some_and(|turn| turn.only_read());
+        let reads = self.turn.as_ref().is_some_and(|turn| turn.only_read());
         if reads || (drops.is_empty() && self.emptied.is_empty()) {
             return Ok(Went::Well);
         }
@@ -467,14 +494,30 @@ impl Client {
                 tables.push(format!("pg_temp.{quoted}"));
             }
         }
-        for (what, tables, how) in [("DROP TABLE", dropped, " CASCADE"), ("TRUNCATE", emptied, "")] {
-            if !tables.is_empty()
-                && self.run_own(&format!("{what} {}{how}", tables.join(", "))).await?.is_none()
-            {
-                return Ok(Went::Wrong);
-            }
+        let mut sql = Vec::new();
+        if !dropped.is_empty() {
+            sql.push(format!("DROP TABLE {} CASCADE", dropped.join(", ")));
         }
-        Ok(Went::Well)
+        if !emptied.is_empty() {
+            sql.push(format!("TRUNCATE {}", emptied.join(", ")));
+        }
+        if sql.is_empty() {
+            return Ok(Went::Well);
+        }
+        // A READ ONLY transaction writes to temporary tables too, and its end may write.
+        if (self.read_only || self.settings.read_only)
+            && let Some(turn) = &mut self.turn
+        {
+            turn.keep();
+            turn.enter(Want::Write);
+        }
+        // The server asks nobody for the right to, whoever the client is by now.
+        let who = self.settings.identity();
+        if !who.is_empty() {
+            sql.insert(0, OURSELVES.to_owned());
+            sql.extend(who);
+        }
+        Ok(if self.run_own(&sql.join("; ")).await?.is_some() { Went::Well } else { Went::Wrong })
     }
 
     fn channel(&mut self, pending: Pending, tag: &str) -> Went {
@@ -495,16 +538,15 @@ impl Client {
     }
 
     async fn discard_all(&mut self, shown: &str) -> Result<Went, Stop> {
-        if self.tx != Tx::Idle {
+        if self.tx != Tx::Idle || self.several {
             let words = "DISCARD ALL cannot run inside a transaction block";
             return Ok(self.fail(&Report::error("25001", words)));
         }
         if self.deallocate_quietly(Want::Write, shown).await? == Went::Wrong {
             return Ok(Went::Wrong);
         }
-        let sql = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; \
-             SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
-        if self.run_own(sql).await?.is_none() {
+        let rest = "SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
+        if self.run_own(&format!("{OURSELVES}; RESET ALL; {rest}")).await?.is_none() {
             return Ok(self.failed());
         }
         self.reset_all();
@@ -548,7 +590,11 @@ impl Client {
 
 /// What is said of a prepared statement that is not there.
 pub(crate) fn no_statement(name: &str) -> Report {
-    Report::error("26000", format!("prepared statement \"{name}\" does not exist"))
+    let words = match name {
+        "" => "unnamed prepared statement does not exist".to_owned(),
+        name => format!("prepared statement \"{name}\" does not exist"),
+    };
+    Report::error("26000", words)
 }
 
 /// What is said of EXECUTE where the statement was prepared by the protocol and is not for the

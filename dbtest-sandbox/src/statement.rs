@@ -52,6 +52,12 @@ pub enum Kind {
     RollbackTo(String),
     /// SET TRANSACTION, but for SNAPSHOT.
     SetTransaction(Modes),
+    /// SET of one of the transaction's own parameters: the same in other words.
+    SetOfTransaction(Modes),
+    /// SET CONSTRAINTS.
+    SetConstraints,
+    /// SHOW default_transaction_read_only.
+    ShowReadOnly,
     /// SET [SESSION | LOCAL] of one parameter, RESET of one, or SELECT … set_config(…).
     Set(Vec<Setting>),
     /// RESET ALL.
@@ -520,7 +526,7 @@ impl<'a> Words<'a> {
             return Some(Kind::SetTransaction(self.modes()));
         }
         if !session && !local && self.take("constraints") {
-            return None;
+            return Some(Kind::SetConstraints);
         }
         let name = self.parameter(session)?;
         let _ = self.rest().first().is_some_and(|token| token.kind == TokenKind::Eq) && {
@@ -539,11 +545,10 @@ impl<'a> Words<'a> {
             _ => None,
         };
         Some(match name.as_str() {
-            // The transaction's own parameters are other words for SET TRANSACTION.
             "transaction_read_only" => {
-                Kind::SetTransaction(Modes { read_only: value.as_deref().map(settings::is_on) })
+                Kind::SetOfTransaction(Modes { read_only: value.as_deref().map(settings::is_on) })
             }
-            "transaction_isolation" | "transaction_deferrable" => Kind::SetTransaction(Modes::default()),
+            "transaction_isolation" | "transaction_deferrable" => Kind::SetOfTransaction(Modes::default()),
             _ => Kind::Set(vec![Setting { value, default, ..Setting::new(&name, local) }]),
         })
     }
@@ -600,6 +605,12 @@ impl<'a> Words<'a> {
 
     /// A statement that begins like one that reads.
     fn query(mut self) -> Option<Kind> {
+        if let [show, name] = self.tokens
+            && show.is("show")
+            && name.is(settings::READ_ONLY)
+        {
+            return Some(Kind::ShowReadOnly);
+        }
         let mut settings = Vec::new();
         let mut notify = None;
         let mut reads = true;
@@ -802,7 +813,7 @@ mod tests {
             kind("SELECT pg_catalog.set_config($1, $2, false)"),
             Kind::Set(vec![Setting { name: Text::Parameter(1), ..Setting::new("", false) }])
         );
-        assert_eq!(kind("SET CONSTRAINTS ALL DEFERRED"), Kind::Write);
+        assert_eq!(kind("SET CONSTRAINTS ALL DEFERRED"), Kind::SetConstraints);
         assert_eq!(
             kind("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"),
             Kind::SetTransaction(Modes { read_only: None })

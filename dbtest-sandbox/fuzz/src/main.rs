@@ -14,13 +14,15 @@ use std::time::{Duration, Instant};
 
 use fuzz::Plan;
 
-const USAGE: &str = "usage: dbtest-sandbox-fuzz statements|client [--seed N] [--from N] [--most N] [--seconds N]";
+const USAGE: &str =
+    "usage: dbtest-sandbox-fuzz statements|client|twin [--seed N] [--from N] [--most N] [--seconds N]";
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let target = match args.next().as_deref() {
         Some("statements") => fuzz::statements,
         Some("client") => fuzz::client,
+        Some("twin") => fuzz::twin,
         _ => return usage(),
     };
     let mut plan = Plan { seed: 1, from: 0, most: u64::MAX, time: Duration::from_secs(60) };

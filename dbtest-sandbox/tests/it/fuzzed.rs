@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::fuzz::{Plan, Ran, client, statements};
+use crate::fuzz::{Plan, Ran, client, statements, twin};
 
 /// Few enough for every run of the tests.
 fn few(most: u64) -> Plan {
@@ -18,6 +18,11 @@ fn found_nothing(ran: &Ran) {
 #[test]
 fn any_text_is_cut_into_statements_that_stand_alone() {
     found_nothing(&statements(few(20_000)));
+}
+
+#[test]
+fn a_sandbox_answers_as_the_server_does() {
+    found_nothing(&twin(few(200)));
 }
 
 #[test]

@@ -2,9 +2,12 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use dbtest_sandbox::{Address, Sandbox};
+use dbtest_sandbox::{Address, Sandbox, Server};
+use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 
 /// What takes longer hangs. Nothing here is expected to take a second.
 pub const HANG: Duration = Duration::from_secs(60);
@@ -67,11 +70,43 @@ impl Raw {
     /// Connects and says nothing.
     pub fn connect(sandbox: &Sandbox) -> Self {
         let Address::Tcp(host, port) = sandbox.address() else { panic!("a sandbox on loopback") };
-        let stream = TcpStream::connect((host.as_str(), *port)).expect("a connection");
-        stream.set_nodelay(true).expect("a socket option");
+        Self::over(tcp(host, *port))
+    }
+
+    fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(HANG)).expect("a socket option");
         stream.set_write_timeout(Some(HANG)).expect("a socket option");
         Self { stream, buffer: Vec::new(), key: [0; 8] }
+    }
+
+    /// Connects to a server and logs in.
+    pub fn direct(server: &Server) -> Self {
+        let mut client = Self::over(match &server.address {
+            Address::Tcp(host, port) => tcp(host, *port),
+            // A stream is a stream.
+            Address::Unix(path) => OwnedFd::from(UnixStream::connect(path).expect("a connection")).into(),
+        });
+        client.send(&startup(&server.user, &server.database));
+        let word = server.password.as_deref().unwrap_or_default();
+        let mut scram = ScramSha256::new(word.as_bytes(), ChannelBinding::unsupported());
+        while let Some(Message { tag, body }) = client.next() {
+            match (tag, body.get(..4).map(|code| code[3])) {
+                (b'R', Some(3)) => client.send(&password(word)),
+                (b'R', Some(10)) => {
+                    let first = scram.message();
+                    let length = (first.len() as u32).to_be_bytes();
+                    client.send(&message(b'p', &[SCRAM_SHA_256.as_bytes(), b"\0", &length, first].concat()));
+                }
+                (b'R', Some(11)) => {
+                    scram.update(&body[4..]).expect("SCRAM");
+                    client.send(&message(b'p', scram.message()));
+                }
+                (b'Z', _) => return client,
+                (b'E', _) => panic!("{:?}", error(&body)),
+                _ => {}
+            }
+        }
+        panic!("the server closed the connection");
     }
 
     /// Sends. A connection that is closed is no error: what comes back says it.
@@ -196,6 +231,12 @@ impl Raw {
     }
 }
 
+fn tcp(host: &str, port: u16) -> TcpStream {
+    let stream = TcpStream::connect((host, port)).expect("a connection");
+    stream.set_nodelay(true).expect("a socket option");
+    stream
+}
+
 fn timed_out(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
@@ -217,7 +258,7 @@ fn row(body: &[u8]) -> Vec<Option<String>> {
     columns
 }
 
-fn error(body: &[u8]) -> (String, String) {
+pub fn error(body: &[u8]) -> (String, String) {
     let (mut code, mut words) = (String::new(), String::new());
     for field in body.split(|&byte| byte == 0) {
         match field.split_first() {

@@ -5,6 +5,7 @@ mod client;
 mod corpus;
 mod rng;
 mod statements;
+mod twin;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -75,6 +76,11 @@ fn play<T>(
 /// The lexing and cutting of arbitrary bytes.
 pub fn statements(plan: Plan) -> Ran {
     play(plan, u64::MAX, || (), |(), number| statements::check(plan.seed, number), |()| ())
+}
+
+/// The same in a sandbox and on a server.
+pub fn twin(plan: Plan) -> Ran {
+    play(plan, 20, twin::Ground::open, |ground, number| ground.play(plan.seed, number), twin::Ground::close)
 }
 
 /// Arbitrary clients in front of a real server.
