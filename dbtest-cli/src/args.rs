@@ -63,7 +63,7 @@ pub(crate) enum Command {
         /// Only these
         #[arg(long, value_enum)]
         strategy: Vec<StrategyWord>,
-        /// What runs the tests, after two dashes; without it, `cargo test`
+        /// What runs the tests, after two dashes; without it, `cargo test --no-fail-fast`
         #[arg(last = true)]
         command: Vec<String>,
     },

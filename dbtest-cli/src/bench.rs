@@ -29,6 +29,11 @@ impl Measured {
         costs.get((costs.len() * percent / 100).min(costs.len().saturating_sub(1))).copied()
     }
 
+    /// All tests that ran, however they ended.
+    fn ran(&self) -> BTreeSet<&String> {
+        self.passed.union(&self.failed).collect()
+    }
+
     fn wall(&self) -> Option<Duration> {
         let mut walls = self.walls.clone();
         walls.sort_unstable();
@@ -36,14 +41,17 @@ impl Measured {
     }
 }
 
+/// Without the last word cargo ends the run at the first test executable that has a failure, and each
+/// strategy would have run other tests.
+const COMMAND: [&str; 3] = ["cargo", "test", "--no-fail-fast"];
+
 pub(crate) fn run(
     rounds: u32,
     strategies: &[StrategyWord],
     command: &[String],
     json: bool,
 ) -> dbtest_sqlx::Result<Outcome> {
-    let command =
-        if command.is_empty() { ["cargo", "test"].map(str::to_owned).to_vec() } else { command.to_vec() };
+    let command = if command.is_empty() { COMMAND.map(str::to_owned).to_vec() } else { command.to_vec() };
     let strategies = if strategies.is_empty() { StrategyWord::ALL } else { strategies };
     let mut measured: BTreeMap<StrategyWord, Measured> = BTreeMap::new();
     // The first compiles, starts the server and builds the template, so it does not count.
@@ -64,7 +72,7 @@ pub(crate) fn run(
     if json {
         show::json(&value(&measured));
     } else {
-        print!("{}", text(&measured));
+        print!("{}", text(&measured, &command));
     }
     Ok(Outcome::Good)
 }
@@ -142,8 +150,17 @@ fn outcomes(said: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     (passed, failed)
 }
 
-/// The cheapest of those under which the fewest tests fail.
+/// Whether every strategy ran the same tests. Else what they cost and how many failed can't be compared.
+fn ran_the_same(measured: &BTreeMap<StrategyWord, Measured>) -> bool {
+    let mut all = measured.values().map(Measured::ran);
+    all.next().is_none_or(|first| all.all(|other| other == first))
+}
+
+/// The cheapest of those under which the fewest tests fail; none where they ran different tests.
 fn recommended(measured: &BTreeMap<StrategyWord, Measured>) -> Option<StrategyWord> {
+    if !ran_the_same(measured) {
+        return None;
+    }
     let cheapest = measured.iter().min_by_key(|(_, one)| (one.failed.len(), one.cost(50)));
     cheapest.map(|(strategy, _)| *strategy)
 }
@@ -182,12 +199,22 @@ fn value(measured: &BTreeMap<StrategyWord, Measured>) -> Value {
         .collect();
     json!({
         "strategies": strategies,
+        "ran_the_same": ran_the_same(measured),
         "recommended": recommended(measured).map(StrategyWord::word),
         "fails_under": particular(measured),
     })
 }
 
-fn text(measured: &BTreeMap<StrategyWord, Measured>) -> String {
+/// What to do where the strategies did not run the same tests.
+fn next_step(command: &[String]) -> &'static str {
+    if command.iter().any(|word| word == "--no-fail-fast") {
+        "run the command under the strategy that ran fewest, and see which test executable ends early"
+    } else {
+        "add --no-fail-fast to the command, so that a test that fails does not end the run"
+    }
+}
+
+fn text(measured: &BTreeMap<StrategyWord, Measured>, command: &[String]) -> String {
     let shown = |time: Option<Duration>| time.map_or_else(|| "-".to_owned(), show::time);
     let mut rows = vec![["strategy", "passed", "failed", "median", "p95", "command"].map(str::to_owned)];
     for (strategy, one) in measured {
@@ -212,6 +239,14 @@ fn text(measured: &BTreeMap<StrategyWord, Measured>) -> String {
             "recommended: {word}, as strategy = \"{word}\" in the attribute or DBTEST_STRATEGY={word}; \
              what fails under it may require another one for itself\n",
             word = strategy.word()
+        ));
+    }
+    if !ran_the_same(measured) {
+        let ran = measured.iter().map(|(strategy, one)| format!("{} {}", strategy.word(), one.ran().len()));
+        text.push_str(&format!(
+            "no recommendation: the strategies did not run the same tests ({})\n  next step: {}\n",
+            ran.collect::<Vec<_>>().join(", "),
+            next_step(command)
         ));
     }
     text
@@ -250,6 +285,30 @@ mod tests {
         assert_eq!(particular(&all), BTreeMap::from([("notify", vec!["rollback"])]));
         assert_eq!(all[&StrategyWord::Truncate].cost(50), Some(Duration::from_micros(60)));
         assert_eq!(all[&StrategyWord::Truncate].cost(95), Some(Duration::from_micros(70)));
+    }
+
+    #[test]
+    fn none_is_recommended_where_they_did_not_run_the_same_tests() {
+        // The command stopped at the first failure, which came sooner under rollback.
+        let all = BTreeMap::from([
+            (StrategyWord::Rollback, measured(&["notify"], &["a"], &[10])),
+            (StrategyWord::Truncate, measured(&["b", "c"], &["a", "d", "notify"], &[50])),
+        ]);
+        assert_eq!(recommended(&all), None);
+        assert_eq!(value(&all)["ran_the_same"], false);
+        let said =
+            |command: &[&str]| text(&all, &command.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
+        let text = said(&["cargo", "test"]);
+        assert!(text.contains("did not run the same tests (rollback 2, truncate 5)"), "{text}");
+        assert!(text.contains("next step: add --no-fail-fast") && !text.contains("recommended: "), "{text}");
+        let text = said(&COMMAND);
+        assert!(text.contains("which test executable ends early") && !text.contains("add "), "{text}");
+        // As many are not yet the same.
+        let all = BTreeMap::from([
+            (StrategyWord::Rollback, measured(&["a"], &[], &[10])),
+            (StrategyWord::Truncate, measured(&["b"], &[], &[50])),
+        ]);
+        assert_eq!(recommended(&all), None);
     }
 
     #[test]

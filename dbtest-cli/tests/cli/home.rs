@@ -67,7 +67,8 @@ impl Home {
     pub(crate) fn cli_fed(&self, args: &[&str], set: &[(&str, &str)], stdin: &str) -> Said {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cargo-dbtest"));
         self.dress(&mut command);
-        command.args(args).envs(set.iter().copied());
+        // No crate is there, so that `cargo test` of the bench finds none either.
+        command.args(args).envs(set.iter().copied()).current_dir(self.folder());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
         // A program that reads nothing may have ended already.

@@ -110,6 +110,15 @@ mod usage {
         let phases: Vec<_> =
             report["phases"].as_array().expect("phases").iter().map(|one| &one["phase"]).collect();
         assert!(phases.contains(&&"lease".into()) && phases.contains(&&"connect".into()), "{phases:?}");
+        assert!(
+            said.stderr.contains("sqlite::measured::not_under_rollback\n"),
+            "the command as it was given: {said:?}"
+        );
+        let by_itself = home.cli(&["bench", "--rounds=1"]);
+        assert!(
+            by_itself.code == 1 && by_itself.stderr.contains("cargo test --no-fail-fast\n"),
+            "{by_itself:?}"
+        );
         let nobody = home.cli(&["bench", "--rounds=1", "--", "true"]);
         assert!(nobody.code == 1 && nobody.stderr.contains("had a database"), "{nobody:?}");
     }
