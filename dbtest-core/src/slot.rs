@@ -58,6 +58,25 @@ pub struct Kept {
     pub name: String,
     /// The command that opens it. It holds no password.
     pub command: String,
+    /// The server wants a password, so the command asks for it: `cargo dbtest shell NAME` knows it.
+    pub asks_for_a_password: bool,
+}
+
+impl Kept {
+    fn new(name: String, command: String, url: &str) -> Self {
+        Self { name, command, asks_for_a_password: crate::url::has_password(url) }
+    }
+
+    /// How a person opens it. Nobody knows the password of a server that dbtest started, so our own program
+    /// comes first; it does not know a server that only a fixture's code names, so the client follows.
+    pub(crate) fn opened(&self) -> String {
+        let Self { name, command, asks_for_a_password } = self;
+        if *asks_for_a_password {
+            format!("  cargo dbtest shell {name}\nor, with the server's password:\n  {command}")
+        } else {
+            format!("  {command}")
+        }
+    }
 }
 
 /// What a claim must offer.
@@ -242,7 +261,7 @@ impl Claim {
         for old in sweep::kept_too_long(&found, ground.config.keep_max) {
             ground.places.destroy(&old).await?;
         }
-        Ok(Kept { name: name.to_string(), command: ground.places.command(&name) })
+        Ok(Kept::new(name.to_string(), ground.places.command(&name), &ground.places.url(&name)))
     }
 
     /// Drops the place in the background. If this process ends first, the next one to lease the
@@ -467,5 +486,23 @@ impl Ground {
         let share = self.share(wanted, test).await?;
         let (name, hold) = self.stocked_or_new(test).await?;
         Ok(self.claim(name, Held::Clone(hold), wanted, share))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_password_is_asked_for_the_command_that_knows_it_comes_first() {
+        let kept = |url| Kept::new("dbtest_x".into(), "psql -h db dbtest_x".into(), url);
+        let opened = kept("postgres://me:secret@db/dbtest_x").opened();
+        assert_eq!(
+            opened,
+            "  cargo dbtest shell dbtest_x\nor, with the server's password:\n  psql -h db dbtest_x"
+        );
+        for url in ["postgres://me@db/dbtest_x", "sqlite:///tmp/dbtest_x.db"] {
+            assert_eq!(kept(url).opened(), "  psql -h db dbtest_x");
+        }
     }
 }

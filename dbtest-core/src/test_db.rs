@@ -483,10 +483,10 @@ impl<B: Backend> Inner<B> {
         }
         if let Ok(Some(kept)) = &kept {
             eprintln!(
-                "dbtest: {test} (strategy {}, setup {}) left its database for you:\n  {}",
+                "dbtest: {test} (strategy {}, setup {}) left its database for you:\n{}",
                 self.strategy.name(),
                 self.context.ground.fingerprint,
-                kept.command
+                kept.opened()
             );
         } else if !passed && sandboxed {
             eprintln!(

@@ -39,6 +39,11 @@ pub(crate) fn socket(url: &Url) -> Option<String> {
     })
 }
 
+/// Whether the URL has a password.
+pub(crate) fn has_password(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| url.password().is_some())
+}
+
 /// The same server, another database.
 pub(crate) fn with_database(url: &Url, database: &str) -> String {
     let mut url = url.clone();

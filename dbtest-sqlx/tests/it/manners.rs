@@ -30,6 +30,11 @@ fn lines<'a>(text: &'a str, words: &str) -> Vec<&'a str> {
     text.lines().filter(|line| line.contains(words)).collect()
 }
 
+fn user_and_password(url: &str) -> Option<(&str, &str)> {
+    let (user, _) = url.split_once("://")?.1.rsplit_once('@')?;
+    user.split_once(':')
+}
+
 macro_rules! engine {
     ($engine:ident, $backend:ident, $pool:ident, $folder:literal, $command:literal) => {
         mod $engine {
@@ -118,6 +123,22 @@ macro_rules! engine {
                     assert_eq!(lines(&text, "left its database for you").len(), 1, "{text}");
                     assert!(text.contains("strategy truncate, setup "), "{text}");
                 }
+            }
+
+            #[tokio::test]
+            async fn where_a_password_is_asked_for_the_way_without_it_is_said_too() {
+                let db = Fixture::<$backend>::new().empty().open().await.expect("a database");
+                let url = db.database_url();
+                db.close().await.expect("closed");
+                let said = text(&run(&name("told_under_truncate"), "fail", &[]));
+                let shells = lines(&said, "cargo dbtest shell dbtest_").len();
+                let Some((user, password)) = user_and_password(&url) else {
+                    assert_eq!(shells, 0, "{said}");
+                    return;
+                };
+                assert_eq!(shells, 1, "{said}");
+                // One like the user's name can't be told from it.
+                assert!(password == user || !said.contains(password), "the password is shown");
             }
 
             #[test]
