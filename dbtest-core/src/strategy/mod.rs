@@ -227,8 +227,8 @@ pub enum Strategy {
     Template,
     /// [`SchemaPerWorker`]: `"schema"`.
     Schema,
-    /// What the database user may have: [`Truncate`], or on Postgres [`SchemaPerWorker`] for one who
-    /// may create no database: `"auto"`.
+    /// What the database user may have: [`Truncate`](Self::Truncate), or on Postgres
+    /// [`Schema`](Self::Schema) for one who may create no database: `"auto"`.
     Auto,
     /// One of another crate.
     Custom(Arc<dyn IsolationStrategy>),
