@@ -481,6 +481,14 @@ impl<B: Backend> Inner<B> {
                 self.strategy.name()
             );
         }
+        if let Some(what) = refused::<B>(&ended).filter(|_| !passed && sandboxed) {
+            eprintln!(
+                "dbtest: {test} sent {what} in SQL of its own, which the strategy {} refuses on {}. Use the ORM's own \
+                 transactions, or the strategy \"truncate\" or \"template\" for this test.",
+                self.strategy.name(),
+                B::ENGINE
+            );
+        }
         if let Ok(Some(kept)) = &kept {
             eprintln!(
                 "dbtest: {test} (strategy {}, setup {}) left its database for you:\n{}",
@@ -532,4 +540,11 @@ fn starved<B: Backend>(ended: &Ended) -> bool {
         Some(message) => B::POOL_TIMEOUT.iter().any(|words| message.contains(words)),
         None => !B::POOL_TIMEOUT.is_empty() && ended.took >= SANDBOX_WAIT,
     }
+}
+
+/// What the database refused in the sandbox's transaction, if the failure is its error. One that the test
+/// returned is not seen here.
+fn refused<B: Backend>(ended: &Ended) -> Option<&'static str> {
+    let (words, what) = B::ENGINE.refused_in_a_transaction()?;
+    ended.message.as_ref()?.contains(words).then_some(what)
 }

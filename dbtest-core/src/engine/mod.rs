@@ -48,6 +48,16 @@ impl Engine {
         }
     }
 
+    /// How this engine's own error begins that refuses what a transaction of one connection can't have, and
+    /// what that was. Postgres' sandbox says so itself.
+    pub(crate) const fn refused_in_a_transaction(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Postgres => None,
+            Self::MySql => Some(("XAER_RMFAIL", "BEGIN, COMMIT, ROLLBACK or a change of the schema")),
+            Self::Sqlite => Some(("cannot start a transaction within a transaction", "BEGIN")),
+        }
+    }
+
     /// Makes the server refuse all writing of the connection that runs it.
     pub(crate) const fn read_only(self) -> &'static str {
         match self {

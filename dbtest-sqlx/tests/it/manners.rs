@@ -73,6 +73,9 @@ macro_rules! engine {
                 add(&pool).await;
                 assert_eq!(count(&pool).await, 1);
                 assert!(!told("fail"), "as told");
+                if told("begin") {
+                    sqlx::raw_sql("BEGIN").execute(&pool).await.expect("BEGIN in raw SQL");
+                }
                 if told("starve") {
                     let mut first = pool.begin().await.expect("a transaction");
                     let sql = "UPDATE books SET title = 'Emma'";
@@ -188,6 +191,26 @@ macro_rules! engine {
                     "{said}"
                 );
                 assert!(said.contains("use the strategy \"truncate\""), "{said}");
+            }
+
+            #[test]
+            fn begin_in_raw_sql_under_rollback_is_explained() {
+                let output = run(&name("told_under_rollback"), "begin", &[]);
+                let said = text(&output);
+                if stringify!($engine) == "postgres" {
+                    assert!(output.status.success(), "the sandbox has it: {said}");
+                    return;
+                }
+                assert!(!output.status.success(), "{said}");
+                let told = lines(&said, "in SQL of its own, which the strategy rollback refuses");
+                assert_eq!(told.len(), 1, "{said}");
+                assert!(
+                    told[0].contains("sent BEGIN") && told[0].contains("the strategy \"truncate\""),
+                    "{said}"
+                );
+                // Another failure is not taken for it.
+                let said = text(&run(&name("told_under_rollback"), "fail", &[]));
+                assert_eq!(lines(&said, "in SQL of its own").len(), 0, "{said}");
             }
 
             #[test]
