@@ -6,6 +6,14 @@ use dbtest_core::{Backend, Result, TestDb};
 
 /// A type that a test can take: a pool, a pooled connection, a connection of the test's own, or
 /// the whole [`TestDb`]. The type says the backend.
+#[diagnostic::on_unimplemented(
+    message = "a test cannot take `{Self}`",
+    label = "neither a pool nor a connection of a database whose feature is on",
+    note = "a test takes a connection of Diesel or diesel-async, a pool of them or what the pool lends, or a `TestDb`",
+    note = "each is behind a feature of dbtest-diesel: \"sqlite\", which is on by default, \"postgres\", \"mysql\", and for \
+            diesel-async \"async-sqlite\", \"async-postgres\", \"async-mysql\"",
+    note = "the type must be the one of the diesel that dbtest-diesel uses: `cargo tree -d` shows whether there are two"
+)]
 pub trait FromTestDb: Sized {
     /// The backend that this type belongs to.
     type Backend: Backend;

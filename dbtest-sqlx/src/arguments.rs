@@ -6,6 +6,14 @@ use dbtest_core::{Backend, Error, ErrorKind, Result, TestDb};
 
 /// A type that a test can take: a pool, a connection, or the whole [`TestDb`]. The type says
 /// the backend.
+#[diagnostic::on_unimplemented(
+    message = "a test cannot take `{Self}`",
+    label = "neither a pool nor a connection of a database whose feature is on",
+    note = "a test takes a `PgPool`, `MySqlPool` or `SqlitePool`, a `PoolConnection` of one of them, or a `TestDb`",
+    note = "each is behind the feature of its engine: dbtest-sqlx = {{ version = \"…\", features = [\"postgres\"] }}, or \
+            \"mysql\", or \"sqlite\", which is on by default",
+    note = "the type must be the one of the sqlx that dbtest-sqlx uses: `cargo tree -d` shows whether there are two"
+)]
 pub trait FromTestDb: Sized {
     /// The backend that this type belongs to.
     type Backend: Backend;
