@@ -32,8 +32,12 @@ pub(crate) enum Command {
     /// List the servers, and on each the kept databases, templates and slots
     ///
     /// Kept databases come first, with the test that failed in them; then the places of each setup: its
-    /// template and the slots made from it, with who holds them.
-    Status,
+    /// template and the slots made from it, with who holds them. Slots that are free are counted.
+    Status {
+        /// List free slots too
+        #[arg(long)]
+        all: bool,
+    },
     /// Print the URL of a database, with its password
     Url {
         /// A name that `status` shows

@@ -39,7 +39,7 @@ async fn run(args: &args::Args) -> dbtest_sqlx::Result<Outcome> {
         Command::Doctor { engines } => Ok(doctor::run(engines, args.json).await),
         Command::Bench { rounds, strategy, command } => bench::run(*rounds, strategy, command, args.json),
         Command::Report => report::run(args.json),
-        Command::Status => servers::status(args.json).await,
+        Command::Status { all } => servers::status(*all, args.json).await,
         Command::Up { engine } => servers::up(*engine, args.json).await,
         Command::Down { engine } => servers::down(*engine, args.json).await,
         Command::Url { name } => open::url(name, args.json).await,

@@ -52,7 +52,7 @@ pub(crate) async fn shell(name: Option<&str>) -> Result<Outcome> {
         return Ok(not_found(name));
     };
     if let Some(kept) = &place.kept {
-        eprintln!("{}: kept when {} failed", place.name, kept.test);
+        eprintln!("{}: kept when {} {}", place.name, kept.test, show::outcome(kept));
     }
     if place.held {
         eprintln!(

@@ -92,12 +92,12 @@ pub(crate) async fn down(engine: EngineWord, json: bool) -> Result<Outcome> {
 }
 
 /// `cargo dbtest status`
-pub(crate) async fn status(json: bool) -> Result<Outcome> {
+pub(crate) async fn status(all: bool, json: bool) -> Result<Outcome> {
     let seen = listed().await;
     if json {
         show::json(&show::status_json(&seen));
     } else {
-        print!("{}", show::status(&seen));
+        print!("{}", show::status(&seen, all));
     }
     Ok(if seen.iter().any(Result::is_err) { Outcome::Failed } else { Outcome::Good })
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
-use dbtest_sqlx::{Error, Inventory, Listed, PlaceForm, PlaceKind};
+use dbtest_sqlx::{Error, Inventory, KeptNote, Listed, PlaceForm, PlaceKind};
 use serde_json::{Value, json};
 
 use crate::servers::Seen;
@@ -57,6 +57,7 @@ pub(crate) fn place_json(place: &Listed) -> Value {
         "size": place.size,
         "kept": place.kept.as_ref().map(|kept| json!({
             "test": kept.test,
+            "passed": kept.passed,
             "strategy": kept.strategy,
             "pinned": kept.pinned,
             "at": seconds(kept.at),
@@ -78,7 +79,7 @@ pub(crate) fn kind(place: &Listed) -> &'static str {
     }
 }
 
-pub(crate) fn status(seen: &[Result<Seen, Error>]) -> String {
+pub(crate) fn status(seen: &[Result<Seen, Error>], all: bool) -> String {
     let mut text = String::new();
     for seen in seen {
         if !text.is_empty() {
@@ -86,7 +87,7 @@ pub(crate) fn status(seen: &[Result<Seen, Error>]) -> String {
         }
         // Writing to a string can't fail.
         let _ = match seen {
-            Ok(Seen { server, places }) => write!(text, "{}{}", heading(server), table(places)),
+            Ok(Seen { server, places }) => write!(text, "{}{}", heading(server), table(places, all)),
             Err(error) => writeln!(text, "{error}"),
         };
     }
@@ -106,13 +107,15 @@ pub(crate) fn heading(server: &Inventory) -> String {
     format!("{} {} ({})\n", server.engine(), server.place(), server.origin())
 }
 
-/// The places in columns, or a line that there is none.
-fn table(places: &[Listed]) -> String {
+/// The places in columns, or a line that there is none. Without `all`, slots and clones that are free, of
+/// which a busy server has hundreds, are a number.
+fn table(places: &[Listed], all: bool) -> String {
     if places.is_empty() {
         return "  nothing of dbtest's is on it\n".to_owned();
     }
     let now = SystemTime::now();
-    let rows = places.iter().map(|place| {
+    let (shown, free): (Vec<_>, Vec<_>) = places.iter().partition(|place| all || !is_free(place));
+    let rows = shown.into_iter().map(|place| {
         [
             place.name.clone(),
             if place.kept.is_some() { "kept".to_owned() } else { kind(place).to_owned() },
@@ -123,14 +126,35 @@ fn table(places: &[Listed]) -> String {
         ]
     });
     let heading = ["name", "kind", "setup of", "age", "size", "state"].map(str::to_owned);
-    columns(&std::iter::once(heading).chain(rows).collect::<Vec<_>>())
+    let mut text = columns(&std::iter::once(heading).chain(rows).collect::<Vec<_>>());
+    if !free.is_empty() {
+        // Writing to a string can't fail.
+        let _ = writeln!(text, "  and {}; --all lists them", counted(free.len()));
+    }
+    text
+}
+
+/// Whether the next test may have it, and a person has no reason to look at it.
+fn is_free(place: &Listed) -> bool {
+    let reused = !matches!(place.kind, PlaceKind::Template | PlaceKind::Stable);
+    reused && place.kept.is_none() && !place.held && place.label.is_some()
+}
+
+fn counted(slots: usize) -> String {
+    if slots == 1 { "1 slot that is free".to_owned() } else { format!("{slots} slots that are free") }
+}
+
+/// How the test of a kept place ended.
+pub(crate) fn outcome(kept: &KeptNote) -> &'static str {
+    if kept.passed { "passed" } else { "failed" }
 }
 
 /// Who has it, or why it is there.
 fn state(place: &Listed, now: SystemTime) -> String {
     if let Some(kept) = &place.kept {
         let pinned = if kept.pinned { ", stays until dropped" } else { "" };
-        return format!("{} failed {} ago ({}){pinned}", kept.test, age(now, kept.at), kept.strategy);
+        let (test, outcome, age) = (&kept.test, outcome(kept), age(now, kept.at));
+        return format!("{test} {outcome} {age} ago ({}){pinned}", kept.strategy);
     }
     if !place.held {
         return "free".to_owned();

@@ -28,6 +28,9 @@ pub(crate) struct Kept {
     pub(crate) strategy: String,
     /// Milliseconds since 1970.
     pub(crate) at: u64,
+    /// The test passed, and was to be kept all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) passed: bool,
     /// A person wants it, whatever fails after it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) pinned: bool,
@@ -69,8 +72,13 @@ mod tests {
     #[test]
     fn a_description_reads_back_and_foreign_text_does_not() {
         let mut description = Description::new("app", "i");
-        description.kept =
-            Some(Kept { test: "it's::a \"test\"".into(), strategy: "truncate".into(), at: 1, pinned: false });
+        description.kept = Some(Kept {
+            test: "it's::a \"test\"".into(),
+            strategy: "truncate".into(),
+            at: 1,
+            passed: true,
+            pinned: false,
+        });
         assert_eq!(Description::from_json(&description.to_json()), Some(description));
         for foreign in ["", "our production database", "{}", "{\"label\":1}"] {
             assert_eq!(Description::from_json(foreign), None);

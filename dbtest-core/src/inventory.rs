@@ -83,8 +83,10 @@ pub enum PlaceKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeptNote {
-    /// The test that failed in it.
+    /// The test that had it.
     pub test: String,
+    /// That test passed, and `DBTEST_KEEP=1` or [`TestDb::keep`](crate::TestDb::keep) kept it; else it failed.
+    pub passed: bool,
     /// The strategy it ran under.
     pub strategy: String,
     /// When that was.
@@ -393,6 +395,7 @@ fn listed(form: PlaceForm, found: Found) -> Listed {
             test: kept.test,
             strategy: kept.strategy,
             at: time(kept.at),
+            passed: kept.passed,
             pinned: kept.pinned,
         }),
         held: found.held,

@@ -36,6 +36,8 @@ pub struct Claim {
     wire: Wire,
     /// Its sandbox left it at its baseline.
     clean: bool,
+    /// The test passed, so if it is kept, it is not for a failure.
+    passed: bool,
     /// Its part of the connections that all tests may have.
     share: Share,
 }
@@ -126,6 +128,11 @@ impl Claim {
         }
         let _ = keep;
         None
+    }
+
+    /// The test has passed.
+    pub(crate) fn passed(&mut self) {
+        self.passed = true;
     }
 
     /// The test is over, and its handle is about to be closed.
@@ -248,10 +255,15 @@ impl Claim {
     /// The place could not be marked; it is then swept.
     pub async fn keep(mut self, test: &str, strategy: &str) -> Result<Kept> {
         self.close_wire().await;
-        let Self { ground, name, held, .. } = self;
+        let Self { ground, name, held, passed, .. } = self;
         let mut description = ground.describe();
-        description.kept =
-            Some(KeptNote { test: test.to_owned(), strategy: strategy.to_owned(), at: now(), pinned: false });
+        description.kept = Some(KeptNote {
+            test: test.to_owned(),
+            strategy: strategy.to_owned(),
+            at: now(),
+            passed,
+            pinned: false,
+        });
         ground.places.describe(&name, &description).await?;
         match held {
             Held::Slot(attached) => attached.detach().await,
@@ -431,6 +443,7 @@ impl Ground {
             #[cfg(feature = "sandbox")]
             wire: Wire::default(),
             clean: false,
+            passed: false,
             share,
         }
     }

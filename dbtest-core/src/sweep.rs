@@ -141,8 +141,13 @@ mod tests {
     fn kept(name: &str, test: &str, at: u64) -> Found {
         let mut place = described(name, "i", 0);
         if let Some(description) = &mut place.description {
-            description.kept =
-                Some(Kept { test: test.into(), strategy: "truncate".into(), at, pinned: false });
+            description.kept = Some(Kept {
+                test: test.into(),
+                strategy: "truncate".into(),
+                at,
+                passed: false,
+                pinned: false,
+            });
         }
         place
     }

@@ -459,7 +459,10 @@ impl<B: Backend> Inner<B> {
             committed: end == End::Commit && finished.boundary == Boundary::Intact,
             finished,
         };
-        let Some(lease) = self.lease.take() else { return Ok(None) };
+        let Some(mut lease) = self.lease.take() else { return Ok(None) };
+        if passed {
+            lease.claim.passed();
+        }
         let (strategy, context) = (Arc::clone(&self.strategy), self.context.clone());
         let release =
             runtime::run(Box::pin(async move { strategy.release(&context, lease, &outcome).await }));

@@ -15,6 +15,9 @@ fn fixture<B: Backend>(strategy: Strategy) -> Fixture<B> {
     Fixture::new().label("shop").sql("schema.sql", "CREATE TABLE note (what VARCHAR(50))").strategy(strategy)
 }
 
+/// A test whose database is kept although it passes.
+const PASSED: &str = "shop::tests::an_order_is_looked_at";
+
 async fn session<B: Backend>(url: &str) -> Box<dyn Session> {
     B::session(url).await.expect("a session")
 }
@@ -38,6 +41,11 @@ async fn act<B: Backend>(what: &str) {
             db.close().await.expect("closed");
         }
         return;
+    }
+    if what == "keep" {
+        let mut db = fixture::<B>(Strategy::Truncate).open_for(PASSED).await.expect("a database");
+        db.keep();
+        return db.close().await.expect("closed");
     }
     let db = fixture::<B>(Strategy::Truncate).open_for("shop::tests::runs").await.expect("a database");
     println!("\n{READY}{}", db.name());
@@ -150,6 +158,16 @@ pub(crate) async fn run<B: Backend>(engine: &str) {
     assert_eq!(schemas, usize::from(B::ENGINE == Engine::Postgres), "{slots:#?}");
     let table = home.cli(&["status"]).stdout;
     assert!(table.contains(&format!("{FAILED} failed")) && table.contains(&name(template)), "{table}");
+    // Free slots are a number, unless all are asked for.
+    assert!(slots.iter().all(|slot| !table.contains(&name(slot))) && !slots.is_empty(), "{table}");
+    let count = if slots.len() == 1 {
+        "1 slot that is free".to_owned()
+    } else {
+        format!("{} slots that are free", slots.len())
+    };
+    assert!(table.contains(&count), "{count}: {table}");
+    let table = home.cli(&["status", "--all"]).stdout;
+    assert!(slots.iter().all(|slot| table.contains(&name(slot))) && !table.contains("--all"), "{table}");
 
     let doctor = home.cli(&["doctor", engine, "--json"]);
     assert_eq!(doctor.code, 0, "{doctor:?}");
@@ -224,6 +242,11 @@ pub(crate) async fn run<B: Backend>(engine: &str) {
 
     // A server with a living process on it is not ended.
     assert_eq!(home.cli(&["down", engine]).code, 4);
+
+    // Kept, and not for a failure.
+    home.process(&test, "keep");
+    let table = home.cli(&["status"]).stdout;
+    assert!(table.contains(&format!("{PASSED} passed")) && !table.contains("failed"), "{table}");
 
     // Its holder is gone: free.
     holder.kill();
