@@ -28,7 +28,9 @@ pub(crate) async fn url(name: &str, json: bool) -> Result<Outcome> {
 /// Says that nothing has the name, and what does.
 pub(crate) fn not_found(name: &str) -> Outcome {
     eprintln!(
-        "nothing that dbtest made has the name {name}\n  next step: `cargo dbtest status` lists what it made"
+        "nothing that dbtest made has the name {name}; the database of a failed test may have made room for \
+         newer ones, of which each server keeps DBTEST_KEEP_MAX (5)\n  \
+         next step: `cargo dbtest status` lists what it made; `cargo dbtest keep NAME` keeps one for good"
     );
     Outcome::NotFound
 }

@@ -58,7 +58,11 @@ pub const SETTINGS: &[(&str, &str, &str)] = &[
         "1",
         "on a slow machine: how many times as long dbtest waits for a server's answer or a free connection",
     ),
-    ("DBTEST_KEEP_MAX", "5", "how many kept databases stay; the oldest goes first"),
+    (
+        "DBTEST_KEEP_MAX",
+        "5",
+        "how many kept databases stay on a server, of all projects; the oldest goes first",
+    ),
     ("DBTEST_DIFF", "unset", "1 prints what a failed test changed in its database"),
     (
         "DBTEST_REPORT",

@@ -196,6 +196,8 @@ pub(crate) async fn run<B: Backend>(engine: &str) {
     assert!(shell.stderr.contains(FAILED), "{shell:?}");
 
     assert_eq!(home.cli(&["url", "dbtest_production"]).code, 3);
+    let gone = home.cli(&["shell", &pinned]);
+    assert!(gone.code == 3 && gone.stderr.contains("DBTEST_KEEP_MAX"), "{gone:?}");
     make_look_alikes::<B>(&home, &mut *session).await;
     assert_look_alikes::<B>(&home, &mut *session).await;
 
