@@ -58,6 +58,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 const FREE_SPACE: &str = "free space where the server has its data (SQLite: in DBTEST_DIR, which may be another folder), \
      then run the tests again";
 
+/// The step that leads to a server in a container, where none was tried.
+pub(crate) const START_DOCKER: &str = "start Docker";
+
 /// Whether a database says that its disk is full. It has many codes for that, and MySQL some that mean
 /// other things too.
 fn is_full(message: &str) -> bool {
@@ -198,7 +201,25 @@ impl Error {
         for (name, error) in tried {
             what.push_str(&format!("\n  - {name}: {}", error.0.what));
         }
-        Self::new(ErrorKind::NoServer, what, engine.server_next_step())
+        // What is missing for a container may be another thing than Docker.
+        let container = tried.iter().find(|(name, _)| name.starts_with("container "));
+        let container = container.map_or(START_DOCKER, |(_, error)| error.next());
+        Self::new(ErrorKind::NoServer, what, engine.server_next_step(container))
+    }
+
+    /// An image that is not here and can't be had.
+    #[cfg(feature = "containers")]
+    pub(crate) fn no_image(image: &str, engine: Engine, why: impl fmt::Display) -> Self {
+        let (example, variable) = match engine {
+            Engine::Postgres => ("postgres:18", "DBTEST_POSTGRES_IMAGE"),
+            _ => ("mariadb:11.8", "DBTEST_MYSQL_IMAGE"),
+        };
+        Self::unavailable(
+            format!("container {image} cannot be started: {why}"),
+            format!(
+                "pull the image (docker pull {image}), or name one that is here in {variable} ({example})"
+            ),
+        )
     }
 
     /// A server is missing; `why` says what failed. For one entry of `auto`.

@@ -67,18 +67,18 @@ impl Engine {
         }
     }
 
-    pub(crate) const fn server_next_step(self) -> &'static str {
-        match self {
+    /// `container` is the step that leads to a server in one.
+    pub(crate) fn server_next_step(self, container: &str) -> String {
+        let (install, variable) = match self {
             Self::Postgres => {
-                "start Docker, or install Postgres (Debian, Ubuntu: apt-get install postgresql), \
-                 or set DBTEST_POSTGRES_URL; DBTEST_SKIP_MISSING=1 skips these tests and says so"
+                ("Postgres (Debian, Ubuntu: apt-get install postgresql)", "DBTEST_POSTGRES_URL")
             }
-            Self::MySql => {
-                "start Docker, or install MariaDB (Debian, Ubuntu: apt-get install mariadb-server), \
-                 or set DBTEST_MYSQL_URL; DBTEST_SKIP_MISSING=1 skips these tests and says so"
-            }
-            Self::Sqlite => "set DBTEST_DIR to a folder that this user may write",
-        }
+            Self::MySql => ("MariaDB (Debian, Ubuntu: apt-get install mariadb-server)", "DBTEST_MYSQL_URL"),
+            Self::Sqlite => return "set DBTEST_DIR to a folder that this user may write".to_owned(),
+        };
+        format!(
+            "{container}, or install {install}, or set {variable}; DBTEST_SKIP_MISSING=1 skips these tests and says so"
+        )
     }
 }
 

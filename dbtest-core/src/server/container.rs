@@ -76,7 +76,7 @@ pub(super) async fn find(
 ) -> crate::error::Result<super::Running> {
     Err(crate::error::Error::unavailable(
         format!("{} was not tried: dbtest was built without the feature `containers`", container.origin()),
-        "add the feature `containers`, or use another server",
+        "add the feature `containers`",
     ))
 }
 
@@ -84,7 +84,7 @@ pub(super) async fn find(
 pub(super) async fn examine(image: &str) -> crate::error::Result<(String, bool)> {
     Err(crate::error::Error::unavailable(
         format!("container {image} was not tried: dbtest was built without the feature `containers`"),
-        "add the feature `containers`, or use another server",
+        "add the feature `containers`",
     ))
 }
 
@@ -106,6 +106,7 @@ mod started {
     use std::time::Duration;
 
     use testcontainers::bollard::Docker;
+    use testcontainers::bollard::errors::Error as BollardError;
     use testcontainers::bollard::models::{ContainerInspectResponse, PortBinding};
     use testcontainers::bollard::query_parameters::{
         InspectContainerOptions, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
@@ -341,9 +342,22 @@ mod started {
         if let Some(running) = labelled(container, flavour, entry, docker, connect).await? {
             return Ok(running);
         }
-        registry_answers(container, docker).await?;
+        let engine = flavour.engine();
+        registry_answers(container, engine, docker).await?;
         let last = Arc::new(Mutex::new(VecDeque::new()));
-        let id = start(container, flavour, command, entry, Arc::clone(&last)).await?;
+        let started = start(container, flavour, command, entry, Arc::clone(&last)).await;
+        let id = match started {
+            Ok(id) => id,
+            Err(why) if is_missing(docker, &container.image).await => {
+                return Err(Error::no_image(&container.image, engine, why));
+            }
+            Err(why) => {
+                return Err(Error::unavailable(
+                    format!("{} cannot be started: {why}", container.origin()),
+                    "see the cause (`docker pull` shows whether the image can be had)",
+                ));
+            }
+        };
         let outcome = reached(container, flavour, entry, docker, &id, false, connect).await;
         if outcome.is_err() {
             // Neither the next run nor a person has a use for a server that can't be reached.
@@ -361,7 +375,7 @@ mod started {
 
     /// An image that is not here is pulled, however long that takes; but a registry that says nothing
     /// would be waited for nearly a minute.
-    async fn registry_answers(container: &Container, docker: &Docker) -> Result<()> {
+    async fn registry_answers(container: &Container, engine: Engine, docker: &Docker) -> Result<()> {
         let image = &container.image;
         if docker.inspect_image(image).await.is_ok() {
             return Ok(());
@@ -369,16 +383,20 @@ mod started {
         // Its answer does not matter here: to pull the image says it better.
         match tokio::time::timeout(patient(REGISTRY), docker.inspect_registry_image(image, None)).await {
             Ok(_) => Ok(()),
-            Err(_) => Err(Error::unavailable(
-                format!(
-                    "{} cannot be started: the image is not here, and the registry that has it gave no answer \
-                     within {} seconds",
-                    container.origin(),
-                    patient(REGISTRY).as_secs()
-                ),
-                "see whether the network is there; `docker pull` shows whether the image can be had",
-            )),
+            Err(_) => {
+                let seconds = patient(REGISTRY).as_secs();
+                let why = format!(
+                    "the image is not here, and the registry that has it gave no answer within {seconds} seconds"
+                );
+                Err(Error::no_image(image, engine, why))
+            }
         }
+    }
+
+    /// Whether the engine says that it has no such image. One that says something else may have it.
+    async fn is_missing(docker: &Docker, image: &str) -> bool {
+        let missing = docker.inspect_image(image).await;
+        matches!(missing, Err(BollardError::DockerResponseServerError { status_code: 404, .. }))
     }
 
     /// A container of an earlier run whose state file was lost, for instance because the process that
@@ -520,8 +538,8 @@ mod started {
         command: Vec<String>,
         entry: &Entry,
         last: Arc<Mutex<VecDeque<String>>>,
-    ) -> Result<String> {
-        let mut env = flavour.env(password(&container.origin())?);
+    ) -> Result<String, String> {
+        let mut env = flavour.env(password()?);
         env.extend(container.env.iter().cloned());
         // After the last colon of "host:5000/name:tag" or "name@sha256:digest".
         let (name, tag) = match container.image.rsplit_once(':') {
@@ -553,12 +571,7 @@ mod started {
                 std::mem::forget(started);
                 id
             })
-            .map_err(|error| {
-                Error::unavailable(
-                    format!("{} cannot be started: {}", container.origin(), causes(&error)),
-                    "see the cause; `docker pull` shows whether the image can be had",
-                )
-            })
+            .map_err(|error| causes(&error))
     }
 
     /// Keeps the last lines for a message: a container that removes itself takes its log along.
@@ -572,11 +585,9 @@ mod started {
         }
     }
 
-    fn password(origin: &str) -> Result<String> {
+    fn password() -> Result<String, String> {
         let mut bytes = [0_u8; 16];
-        getrandom::fill(&mut bytes).map_err(|error| {
-            Error::unavailable(format!("no random password for {origin}: {error}"), "see the cause")
-        })?;
+        getrandom::fill(&mut bytes).map_err(|error| format!("no random password: {error}"))?;
         Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 

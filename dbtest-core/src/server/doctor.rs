@@ -7,7 +7,7 @@ use super::{Connect, Running, Server, at_url, container, installed, registry, sp
 use crate::backend::Backend;
 use crate::config::{Config, ServerChoice, config, image_for, url_for};
 use crate::engine::{self, Engine};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, START_DOCKER};
 use crate::hub::Hub;
 use crate::runtime;
 
@@ -183,7 +183,7 @@ impl Diagnosis {
         }
         let Some(server) = self.server.clone() else {
             let what = format!("a test that asks for {} would have no server", self.engine);
-            let next = Some(self.engine.server_next_step().to_owned());
+            let next = Some(self.engine.server_next_step(START_DOCKER));
             self.findings.push(Finding { about: "server", health: Health::Bad, what, next });
             return Ok(());
         };

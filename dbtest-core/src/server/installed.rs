@@ -63,7 +63,7 @@ mod started {
     use super::Engine;
     use crate::backend::BoxFuture;
     use crate::config::config;
-    use crate::error::{Error, Result};
+    use crate::error::{Error, Result, START_DOCKER};
     use crate::progress;
 
     /// Where packages put the binaries of a Postgres: `*` is one version each.
@@ -322,7 +322,7 @@ mod started {
             Engine::Postgres => "`postgres` with `initdb`",
             _ => "`mariadbd` with `mariadb-install-db`, or `mysqld`",
         };
-        Error::unavailable(format!("no {names} in {looked}"), engine.server_next_step())
+        Error::unavailable(format!("no {names} in {looked}"), engine.server_next_step(START_DOCKER))
     }
 
     /// A program that belongs to the server in `bin`.

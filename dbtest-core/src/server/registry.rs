@@ -105,15 +105,17 @@ impl Entry {
     pub(crate) fn remember_failure(&self, error: &Error) {
         if let Ok(config) = config() {
             // A failure that can't be remembered is met again.
-            let _ = fs::write(self.failure_file(), format!("{}\n{}", config.run, error.what()));
+            let _ =
+                fs::write(self.failure_file(), format!("{}\n{}\n{}", config.run, error.next(), error.what()));
         }
     }
 
     /// How starting it failed, if it did in this run. To be called under the lock.
     pub(crate) fn failure(&self) -> Option<Error> {
         let text = fs::read_to_string(self.failure_file()).ok()?;
-        let (run, what) = text.split_once('\n')?;
-        let next = "correct what it says; the next run tries again";
+        let (run, rest) = text.split_once('\n')?;
+        // The next step is one line, and what failed may be several.
+        let (next, what) = rest.split_once('\n')?;
         (run == config().ok()?.run).then(|| Error::unavailable(what, next))
     }
 

@@ -31,10 +31,15 @@ fn answer<B: Probe>(folder: &Path, set: &[(&str, &str)]) -> String {
 
 /// Both engines ask for a container alone.
 fn with_docker_at(address: &str, words: &[&str]) {
+    let step = "next step: start Docker, or set DOCKER_HOST to where it listens, or install";
+    with_an_engine_at(address, &[words, &[step]].concat());
+}
+
+fn with_an_engine_at(address: &str, words: &[&str]) {
     let folder = folder();
     let set = [("DBTEST_SERVER", "container"), ("DOCKER_HOST", address)];
     for said in [answer::<SqlxPostgres>(folder.path(), &set), answer::<SqlxMySql>(folder.path(), &set)] {
-        assert_says(&said, &["Tried:\n  - container ", "start Docker, or install"]);
+        assert_says(&said, &["Tried:\n  - container ", "or install"]);
         assert_says(&said, words);
     }
 }
@@ -109,7 +114,7 @@ fn with_an_engine_that_says(status: &'static str, message: &'static str, words: 
             });
         }
     });
-    with_docker_at(&format!("unix://{}", path.display()), words);
+    with_an_engine_at(&format!("unix://{}", path.display()), words);
 }
 
 #[test]
@@ -121,7 +126,8 @@ fn docker_is_out_of_disk() {
 #[test]
 fn docker_has_not_the_image_and_cannot_get_it() {
     let message = "pull access denied, repository does not exist or may require authorization";
-    with_an_engine_that_says("404 Not Found", message, &["cannot be started", "pull access denied"]);
+    let step = "next step: pull the image (docker pull ";
+    with_an_engine_that_says("404 Not Found", message, &["cannot be started", "pull access denied", step]);
 }
 
 /// Against the engine that there is: a registry that refuses us.
@@ -136,6 +142,11 @@ fn the_real_docker_has_not_the_image() {
     let set = [("DBTEST_SERVER", "container"), ("DBTEST_POSTGRES_IMAGE", image)];
     let said = answer::<SqlxPostgres>(folder.path(), &set);
     assert_says(&said, &["Tried:\n  - container 127.0.0.1:1/nobody/postgres:18", "cannot be started"]);
+    assert_says(
+        &said,
+        &["next step: pull the image (docker pull 127.0.0.1:1/nobody/postgres:18), or name one"],
+    );
+    assert!(!said.contains("start Docker"), "it runs: {said}");
 }
 
 /// The same with a registry that takes our connection and says nothing.
