@@ -49,9 +49,9 @@ fn micros(time: Duration) -> u64 {
 
 fn text(report: &Report) -> String {
     let mut text = format!(
-        "{} tests in {} processes, {} in all\n",
-        report.tests,
-        report.processes,
+        "{} in {}, {} in all\n",
+        show::counted(report.tests, "test", "tests"),
+        show::counted(report.processes, "process", "processes"),
         show::time(report.elapsed)
     );
     let mut rows = vec![["phase", "times", "total", "mean", "longest"].map(str::to_owned)];
@@ -70,4 +70,19 @@ fn text(report: &Report) -> String {
         text.push_str(&format!("slots made anew: {times}, because {why}\n"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_one_and_two_are_two() {
+        let mut report = Report::default();
+        (report.tests, report.processes) = (2, 1);
+        report.elapsed = Duration::from_millis(70);
+        assert!(text(&report).starts_with("2 tests in 1 process, 70 ms in all\n"), "{}", text(&report));
+        (report.tests, report.processes) = (1, 2);
+        assert!(text(&report).starts_with("1 test in 2 processes, "), "{}", text(&report));
+    }
 }

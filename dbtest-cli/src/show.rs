@@ -129,7 +129,8 @@ fn table(places: &[Listed], all: bool) -> String {
     let mut text = columns(&std::iter::once(heading).chain(rows).collect::<Vec<_>>());
     if !free.is_empty() {
         // Writing to a string can't fail.
-        let _ = writeln!(text, "  and {}; --all lists them", counted(free.len()));
+        let free = counted(free.len() as u64, "slot that is free", "slots that are free");
+        let _ = writeln!(text, "  and {free}; --all lists them");
     }
     text
 }
@@ -140,8 +141,9 @@ fn is_free(place: &Listed) -> bool {
     reused && place.kept.is_none() && !place.held && place.label.is_some()
 }
 
-fn counted(slots: usize) -> String {
-    if slots == 1 { "1 slot that is free".to_owned() } else { format!("{slots} slots that are free") }
+/// How many, with the word for one or for several.
+pub(crate) fn counted(count: u64, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
 }
 
 /// How the test of a kept place ended.
