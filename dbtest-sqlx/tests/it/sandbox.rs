@@ -476,11 +476,28 @@ mod postgres {
             assert_eq!(value(&mut *two, "SELECT count(*) FROM temp").await?, "0");
         }
 
+        a_level_is_granted_after_a_query(pool) {
+            let mut tx = pool.begin().await?;
+            run(&mut *tx, "SELECT 1").await?;
+            run(&mut *tx, "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE").await?;
+            tx.commit().await?;
+        }
+
+        a_connection_without_a_name_has_the_sandboxs(pool) {
+            let mut one = pool.acquire().await?;
+            run(&mut *one, "RESET application_name").await?;
+            assert_eq!(value(&mut *one, "SHOW application_name").await?, "dbtest sandbox");
+            run(&mut *one, "SET application_name = 'mine'").await?;
+            assert_eq!(value(&mut *one, "SHOW application_name").await?, "mine");
+        }
+
         held_cursors_are_shared(pool) {
             let (mut one, mut two) = (pool.acquire().await?, pool.acquire().await?);
             run(&mut *one, "DECLARE h CURSOR WITH HOLD FOR SELECT 1").await?;
             assert_eq!(refused(&mut *two, "DECLARE h CURSOR WITH HOLD FOR SELECT 2").await, "42P03");
             assert_eq!(value(&mut *two, "FETCH 1 FROM h").await?, "1");
+            run(&mut *one, "DECLARE of_t CURSOR WITH HOLD FOR SELECT * FROM t").await?;
+            assert_eq!(refused(&mut *one, "ALTER TABLE t ADD y int").await, "55006");
         }
 
         lock_table_needs_no_transaction(pool) {
