@@ -385,8 +385,9 @@ impl Session {
         .await
     }
 
-    /// Forgets the last answer.
+    /// Forgets the last answer, and that there was a doubt about it.
     pub(crate) fn start(&mut self) {
+        self.may_retry = false;
         self.answer = Answer::default();
     }
 

@@ -983,6 +983,28 @@ fn a_rollback_by_the_extended_protocol_ends_what_a_query_failed() {
 }
 
 #[test]
+fn a_sync_that_comes_once_it_copies_is_taken_no_notice_of() {
+    let arena = Arena::open();
+    let mut client = arena.client();
+    for early in [vec![], vec![sync()], vec![flush(), sync(), sync()]] {
+        // A series that asks the server nothing leaves nothing in doubt.
+        client.send(&[close('S', "s"), sync()].concat());
+        client.answer();
+        client.send(&[run("COPY toys FROM STDIN"), sync()].concat());
+        client.until(b'G');
+        seen(&arena);
+        client.send(&early.concat());
+        // What is sent apart is seen apart.
+        seen(&arena);
+        client.send(&message(b'd', b"70\tseventy\n"));
+        client.send(&[message(b'c', b""), sync()].concat());
+        assert_eq!(client.answer().done, ["COPY 1"], "{early:?}");
+        client.well("DELETE FROM toys WHERE id = 70");
+    }
+    arena.ends_well();
+}
+
+#[test]
 fn read_only_comes_with_a_second_begin_and_goes_with_a_failure() {
     let arena = Arena::open();
     let mut client = arena.client();
