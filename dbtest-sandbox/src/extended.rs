@@ -90,7 +90,9 @@ impl Client {
         let mark = self.wire.output.len();
         let unnamed = self.unnamed.clone();
         let named = self.named(&series)?;
-        if self.enter(want, shown_of(&series)).await? == Went::Well
+        let bound = self.first_bound(&series)?;
+        let shown = bound.as_ref().map_or_else(|| shown_of(&series), |prepared| &prepared.shown);
+        if self.enter(want, shown).await? == Went::Well
             && let Some(turn) = &mut self.turn
         {
             turn.start();
@@ -126,6 +128,18 @@ impl Client {
             }
         }
         Ok(named)
+    }
+
+    /// The statement that a series binds first, where it was prepared before.
+    fn first_bound(&self, series: &[Frame]) -> Result<Option<Arc<Prepared>>, Stop> {
+        let bind = series.iter().find(|frame| matches!(frame.tag(), b'P' | b'B'));
+        let Some(bind) = bind.filter(|frame| frame.tag() == b'B') else { return Ok(None) };
+        let mut fields = Fields(bind.body());
+        fields.string()?;
+        Ok(match fields.string()? {
+            b"" => self.unnamed.clone(),
+            name => self.statements.get(name).cloned(),
+        })
     }
 
     /// What a series that ends with Sync may do, all in all.

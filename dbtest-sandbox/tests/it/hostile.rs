@@ -983,6 +983,21 @@ fn a_rollback_by_the_extended_protocol_ends_what_a_query_failed() {
 }
 
 #[test]
+fn who_waits_in_vain_is_told_what_it_wanted_though_it_prepared_it_before() {
+    let arena = Arena::waiting(std::time::Duration::from_millis(50));
+    let (mut holder, mut client) = (arena.client(), arena.client());
+    client.send(&[parse("s", "SELECT count(*) FROM toys"), sync()].concat());
+    assert_eq!(client.answer().errors, []);
+    holder.well("BEGIN; DELETE FROM toys");
+    client.send(&[bind("", "s"), execute("", 0), sync()].concat());
+    let error = client.until(b'E').pop().expect("an error");
+    let words = String::from_utf8_lossy(&error.body).into_owned();
+    assert!(words.contains("C40P01") && words.contains("wants to run: SELECT count(*) FROM toys"), "{words}");
+    holder.well("ROLLBACK");
+    arena.ends_intact();
+}
+
+#[test]
 fn a_sync_that_comes_once_it_copies_is_taken_no_notice_of() {
     let arena = Arena::open();
     let mut client = arena.client();
