@@ -344,7 +344,11 @@ impl Client {
             }
             _ => {}
         }
-        self.read_only = modes.read_only.unwrap_or(self.read_only);
+        // One that is set behind a savepoint ends with it, on the server.
+        let behind = self.at_commit.pending.iter().any(|pending| matches!(pending, Pending::Savepoint(_)));
+        if !behind {
+            self.read_only = modes.read_only.unwrap_or(self.read_only);
+        }
         Ok(self.reply(tag))
     }
 

@@ -1029,6 +1029,12 @@ fn read_only_comes_with_a_second_begin_and_goes_with_a_failure() {
     client.well("ROLLBACK AND CHAIN");
     client.well(insert);
     client.well("ROLLBACK");
+    for end in ["ROLLBACK AND CHAIN", "RELEASE s", "ROLLBACK TO s"] {
+        client.well("BEGIN; SAVEPOINT s; SET TRANSACTION READ ONLY");
+        client.well(end);
+        client.well(insert);
+        client.well("ROLLBACK");
+    }
     for sql in ["SET TRANSACTION READ ONLY", "SET transaction_read_only = on; BEGIN"] {
         assert_eq!(client.query(&format!("{sql}; {insert}")).code(), "25006", "{sql}");
         client.well("ROLLBACK");

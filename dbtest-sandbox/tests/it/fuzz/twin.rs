@@ -1,5 +1,5 @@
-//! Two clients that say the same: one to a sandbox, one to a server's database of its own. Both must be
-//! told the same.
+//! Clients in pairs that say the same: one to a sandbox, one to a server's database of its own. Both must be
+//! told the same, also where another pair has its say in between.
 
 use dbtest_sandbox::Sandbox;
 
@@ -39,25 +39,38 @@ impl Ground {
 
     pub fn play(&mut self, seed: u64, number: u64) {
         let mut rng = Rng::new(seed, number);
-        let mut one = log_in(&self.sandbox, &self.sandboxed.server);
-        let mut other = Raw::direct(&self.direct.server);
+        // Two connections of a sandbox share their temporary tables, and when a server tells one what
+        // another notifies is the server's affair.
+        let two = rng.one_in(2);
+        let pair = || (log_in(&self.sandbox, &self.sandboxed.server), Raw::direct(&self.direct.server));
+        let mut pairs: Vec<_> = (0..=usize::from(two)).map(|_| pair()).collect();
         // Who listens hears functions from its next transaction on.
-        let mut steps = if rng.one_in(2) { vec![query("LISTEN a")] } else { Vec::new() };
+        let mut turns = if !two && rng.one_in(2) { vec![vec![query("LISTEN a")]] } else { Vec::new() };
         for _ in 0..=rng.below(8) {
-            steps.extend(corpus::steps(&mut rng));
+            let mut steps = corpus::steps(&mut rng);
+            steps.retain(|step| !two || !step.windows(4).any(|word| word == b"TEMP"));
+            turns.push(steps);
         }
         // What connections of a sandbox share is nobody's.
-        for last in ["ROLLBACK", "RESET SESSION AUTHORIZATION", "CLOSE ALL", "DISCARD ALL"] {
-            steps.push(query(last));
-        }
+        let last = ["ROLLBACK", "RESET SESSION AUTHORIZATION", "CLOSE ALL", "DISCARD ALL"];
+        turns.push(last.map(query).to_vec());
         self.said.0.push(format!("-- {number}").into_bytes());
-        for step in steps {
-            self.said.0.push(step.clone());
-            one.send(&step);
-            other.send(&step);
-            let series = step[0] != b'Q';
-            let (one, other) = (answers(&mut one, series), answers(&mut other, series));
-            assert_eq!(one, other, "sandbox and server answer differently");
+        let (mut at, mut idle) = (0, true);
+        for steps in turns {
+            let (one, other) = &mut pairs[at];
+            for step in steps {
+                self.said.0.push([format!("{at}: ").as_bytes(), &step].concat());
+                one.send(&step);
+                other.send(&step);
+                let series = step[0] != b'Q';
+                let (one, other) = (answers(one, series), answers(other, series));
+                assert_eq!(one, other, "sandbox and server answer differently");
+                idle = one.last().is_some_and(|last| last == "Z I");
+            }
+            // One transaction runs at a time.
+            if idle {
+                at = rng.below(pairs.len());
+            }
         }
     }
 
