@@ -541,7 +541,8 @@ impl Session {
                     if !matches!(name.as_str(), "default_transaction_read_only" | "in_hot_standby") {
                         match own {
                             true => self.answer.statuses.extend_from_slice(&frame),
-                            false => self.pass(&frame, client),
+                            // What is held back is no answer to it.
+                            false => client.extend_from_slice(&frame),
                         }
                     }
                     self.upstream.parameters.insert(name, String::from_utf8_lossy(value).into_owned());

@@ -509,9 +509,7 @@ impl Client {
             return Ok(Went::Well);
         }
         // A READ ONLY transaction writes to temporary tables too, and its end may write.
-        if (self.read_only || self.settings.read_only)
-            && let Some(turn) = &mut self.turn
-        {
+        if let Some(turn) = &mut self.turn {
             turn.keep();
             turn.enter(Want::Write);
         }

@@ -1020,6 +1020,20 @@ fn a_sync_that_comes_once_it_copies_is_taken_no_notice_of() {
 }
 
 #[test]
+fn a_commit_that_a_constraint_refuses_says_nothing_of_the_last_statement() {
+    let mut arena = Arena::open();
+    let mut client = arena.client();
+    client.well("CREATE TABLE more (id int UNIQUE DEFERRABLE INITIALLY DEFERRED)");
+    for last in ["SELECT 1", "SET ROLE pg_monitor", "SET work_mem = '1MB'"] {
+        let answer = client.query(&format!("INSERT INTO more VALUES (1), (1); {last}"));
+        assert_eq!((answer.code(), &answer.done[..]), ("23505", &["INSERT 0 2".to_owned()][..]), "{last}");
+        assert_eq!(client.well("SHOW role").value(), Some("none"));
+        arena.works();
+    }
+    arena.ends_well();
+}
+
+#[test]
 fn read_only_comes_with_a_second_begin_and_goes_with_a_failure() {
     let arena = Arena::open();
     let mut client = arena.client();
@@ -1055,9 +1069,11 @@ fn temporary_tables_are_emptied_whoever_the_client_is_by_then() {
     }
     client.well("BEGIN; CREATE TEMP TABLE gone (x int) ON COMMIT DROP; SET TRANSACTION READ ONLY; COMMIT");
     assert_eq!(client.query("SELECT * FROM gone").code(), "42P01");
-    client.well("SET default_transaction_read_only = on");
-    client.well("INSERT INTO t VALUES (1)");
-    assert_eq!(client.number("SELECT count(*) FROM t"), 0);
+    for value in ["on", "off"] {
+        client.well(&format!("SET default_transaction_read_only = {value}"));
+        client.well("INSERT INTO t VALUES (1)");
+        assert_eq!(client.number("SELECT count(*) FROM t"), 0);
+    }
     arena.ends_well();
 }
 
