@@ -715,8 +715,19 @@ impl Client {
         if let Some(turn) = &mut self.turn {
             turn.release_held(&mut self.wire.output);
         }
+        let mark = self.wire.output.len();
         match self.before(&statement.kind, shown, &[]).await? {
-            Before::Replied(went) => Ok(went),
+            Before::Replied(went) => {
+                // The last answer of a text waits for the commit, also where it is our own.
+                if went == Went::Well
+                    && self.tx == Tx::Idle
+                    && self.entered
+                    && let Some(turn) = &mut self.turn
+                {
+                    turn.hold(self.wire.output.split_off(mark.min(self.wire.output.len())));
+                }
+                Ok(went)
+            }
             Before::Run(want, rewritten) => {
                 let mut frame = BytesMut::new();
                 match &rewritten {

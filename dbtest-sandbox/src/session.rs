@@ -666,6 +666,11 @@ impl Session {
         client.extend_from_slice(frame);
     }
 
+    /// Holds this back like the server's own CommandComplete.
+    pub(crate) fn hold(&mut self, answer: BytesMut) {
+        self.held = answer;
+    }
+
     /// Hands over what was held back.
     pub(crate) fn release_held(&mut self, client: &mut BytesMut) {
         self.hold_complete = false;

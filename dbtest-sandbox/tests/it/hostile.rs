@@ -1024,7 +1024,14 @@ fn a_commit_that_a_constraint_refuses_says_nothing_of_the_last_statement() {
     let mut arena = Arena::open();
     let mut client = arena.client();
     client.well("CREATE TABLE more (id int UNIQUE DEFERRABLE INITIALLY DEFERRED)");
-    for last in ["SELECT 1", "SET ROLE pg_monitor", "SET work_mem = '1MB'"] {
+    for last in [
+        "SELECT 1",
+        "SET ROLE pg_monitor",
+        "SET work_mem = '1MB'",
+        "DEALLOCATE ALL",
+        "SET TRANSACTION READ ONLY",
+        "LISTEN a",
+    ] {
         let answer = client.query(&format!("INSERT INTO more VALUES (1), (1); {last}"));
         assert_eq!((answer.code(), &answer.done[..]), ("23505", &["INSERT 0 2".to_owned()][..]), "{last}");
         assert_eq!(client.well("SHOW role").value(), Some("none"));
