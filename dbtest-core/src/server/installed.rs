@@ -257,7 +257,7 @@ mod started {
                     command.arg("--loose-innodb-redo-log-capacity=33554432");
                 }
             }
-            dress(&mut command, user);
+            dress(&mut command, user, data.parent().unwrap_or(data));
             let output = command
                 .stdin(Stdio::null())
                 .output()
@@ -393,12 +393,15 @@ mod started {
         Some(User { id, group: fields.next()?.parse().ok()? })
     }
 
-    /// What every program of ours runs with: its user, a folder that is always there, English.
-    fn dress(command: &mut Command, user: Option<User>) {
+    /// What every program of ours runs with: its user, a folder that is always there, English, and a
+    /// folder of its own for temporary files: a MariaDB that starts deletes those of every other server
+    /// in the same one, which break or crash then.
+    fn dress(command: &mut Command, user: Option<User>, temporary: &Path) {
         if let Some(user) = user {
             command.uid(user.id).gid(user.group);
         }
-        command.current_dir("/").env("LC_ALL", "C").env_remove("PGDATA").env_remove("PGOPTIONS");
+        command.current_dir("/").env("LC_ALL", "C").env("TMPDIR", temporary);
+        command.env_remove("PGDATA").env_remove("PGOPTIONS");
     }
 
     /// A new folder for this user and the server's, and nobody else.
@@ -571,7 +574,7 @@ mod started {
         command.args(["-c", idle::INSTALLED, "dbtest"]);
         command.args([folder.as_os_str(), image.as_os_str(), socket.as_os_str()]);
         command.args([OsStr::new(idle), OsStr::new(fast_signal(engine))]).args(server);
-        dress(&mut command, user);
+        dress(&mut command, user, &folder);
         // Not a pipe of ours, which a test runner would wait on; and not a process group of ours,
         // which Ctrl-C and a runner's timeout reach.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log_file).process_group(0);

@@ -90,7 +90,8 @@ fn image(engine: Engine) -> PathBuf {
             Command::new(binary("mariadb-install-db"))
                 .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
                 .args(["--skip-name-resolve", "--innodb-log-file-size=8M"])
-                .arg(format!("--datadir={}", data.display())),
+                .arg(format!("--datadir={}", data.display()))
+                .env("TMPDIR", made.path()),
         ),
     }
     let part = image.with_extension(std::process::id().to_string());
@@ -291,6 +292,8 @@ fn launch(engine: Engine, folder: &Path) -> Child {
         command.uid(user).gid(group);
     }
     let out = log.try_clone().expect("the same file");
+    // A MariaDB that starts deletes the temporary tables of every other in the same folder.
+    command.env("TMPDIR", folder);
     command.current_dir("/").stdin(Stdio::null()).stdout(out).stderr(log).spawn().expect("a server")
 }
 

@@ -1,6 +1,7 @@
 //! What happens to a server that dbtest started from installed binaries, and to what it wrote down
 //! about it.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -18,7 +19,8 @@ crate::tests!(
     the_server_is_killed_under_a_running_suite,
     the_servers_watcher_is_killed,
     a_started_server_is_frozen,
-    the_state_file_is_garbage
+    the_state_file_is_garbage,
+    the_temporary_files_of_other_servers_are_left_alone
 );
 
 /// A folder in which dbtest starts servers.
@@ -208,6 +210,19 @@ async fn a_started_server_is_frozen<B: Probe>() {
     assert!(took < Duration::from_secs(90), "{took:?}");
     home.recovers::<B>();
     assert!(!home.servers(B::ENGINE).contains(&server), "what was left of it is gone");
+}
+
+async fn the_temporary_files_of_other_servers_are_left_alone<B: Probe>() {
+    let (home, shared) = (Home::new(), folder());
+    // The server may have a user of its own.
+    std::fs::set_permissions(shared.path(), std::fs::Permissions::from_mode(0o777)).expect("a folder");
+    let other = shared.path().join("#sql-temptable-1-1-1.MAI");
+    std::fs::write(&other, "a temporary table").expect("a file");
+    let mut command = home.command::<B>();
+    command.env("TMPDIR", shared.path());
+    let (passed, said, _) = Process::start(command, SUITE, &[]).ended();
+    assert!(passed, "{said}");
+    assert!(other.exists(), "the server deleted it when it started");
 }
 
 async fn the_state_file_is_garbage<B: Probe>() {
