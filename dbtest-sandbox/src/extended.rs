@@ -496,11 +496,8 @@ impl Client {
             return Ok(());
         }
         if portal.done {
-            if self.synchronize().await? == Went::Wrong {
-                return Ok(());
-            }
             // One with rows is at its end; others can't be run again.
-            if prepared.shown.trim_start().get(..6).is_some_and(|word| word.eq_ignore_ascii_case("select")) {
+            if statement::begins(&prepared.shown, "select") {
                 message::complete(&mut self.wire.output, "SELECT 0");
                 return Ok(());
             }

@@ -13,7 +13,7 @@ use crate::message::{self, Report};
 use crate::session::{Row, SET_READ_ONLY, Want};
 use crate::settings::{self, IDENTITY, OURSELVES};
 use crate::shared::Notification;
-use crate::statement::{ANY_SETTING, Kind, Modes, Setting, Text};
+use crate::statement::{self, ANY_SETTING, Kind, Modes, Setting, Text};
 
 /// The parameters of a Bind, those that are text.
 pub(crate) type Parameters = [Option<String>];
@@ -78,16 +78,12 @@ impl Client {
                 self.only_in_a_transaction(word)
             }
             Kind::SetTransaction(modes) => {
-                if self.tx == Tx::Idle && !self.several {
-                    self.warn("25P01", "SET TRANSACTION can only be used in transaction blocks");
-                }
+                self.warn_alone("SET TRANSACTION");
                 self.set_transaction(*modes, shown, "SET").await?
             }
             Kind::SetOfTransaction(modes) => self.set_transaction(*modes, shown, "SET").await?,
             Kind::SetConstraints => {
-                if self.tx == Tx::Idle && !self.several {
-                    self.warn("25P01", "SET CONSTRAINTS can only be used in transaction blocks");
-                }
+                self.warn_alone("SET CONSTRAINTS");
                 return Ok(RUN);
             }
             Kind::ShowReadOnly => {
@@ -98,9 +94,9 @@ impl Client {
                 let value = if self.settings.read_only { "on" } else { "off" };
                 let sql = format!("SET LOCAL {} = {value}", settings::READ_ONLY);
                 if !self.at_commit.changed.contains(settings::READ_ONLY)
-                    && self.run_own(&sql).await?.is_none()
+                    && self.run_or_fail(&sql).await? == Went::Wrong
                 {
-                    return Ok(Before::Replied(self.failed()));
+                    return Ok(Before::Replied(Went::Wrong));
                 }
                 return Ok(RUN);
             }
@@ -130,7 +126,7 @@ impl Client {
             }
             Kind::Deallocate(None) => self.deallocate_all(shown).await?,
             Kind::Declare { hold, .. } => {
-                if *hold || self.tx != Tx::Idle || self.several {
+                if *hold || !self.alone() {
                     return Ok(RUN);
                 }
                 self.only_in_a_transaction("DECLARE CURSOR")
@@ -228,7 +224,18 @@ impl Client {
 
     /// What a change of the session wants: what follows in its transaction or text may write.
     fn session(&self) -> Want {
-        if self.tx == Tx::Idle && !self.several { Want::Session } else { Want::Write }
+        if self.alone() { Want::Session } else { Want::Write }
+    }
+
+    /// Whether what runs is its own transaction.
+    fn alone(&self) -> bool {
+        self.tx == Tx::Idle && !self.several
+    }
+
+    fn warn_alone(&mut self, what: &str) {
+        if self.alone() {
+            self.warn("25P01", &format!("{what} can only be used in transaction blocks"));
+        }
     }
 
     /// All parameters are as they were at first, if the transaction commits, but for who one is.
@@ -258,8 +265,7 @@ impl Client {
     }
 
     async fn begin(&mut self, modes: Modes, shown: &str) -> Result<Went, Stop> {
-        let start = shown.trim_start().get(..5).is_some_and(|word| word.eq_ignore_ascii_case("start"));
-        let tag = if start { "START TRANSACTION" } else { "BEGIN" };
+        let tag = if statement::begins(shown, "start") { "START TRANSACTION" } else { "BEGIN" };
         if self.tx == Tx::Open {
             self.warn("25001", "there is already a transaction in progress");
             return self.set_transaction(modes, shown, tag).await;
@@ -279,10 +285,7 @@ impl Client {
         if self.enter(Want::Write, shown).await? == Went::Wrong {
             return Ok(Went::Wrong);
         }
-        Ok(match self.run_own(SET_READ_ONLY).await? {
-            Some(_) => Went::Well,
-            None => self.failed(),
-        })
+        self.run_or_fail(SET_READ_ONLY).await
     }
 
     async fn commit_statement(&mut self, chain: bool) -> Result<Went, Stop> {
@@ -331,7 +334,7 @@ impl Client {
     }
 
     async fn set_transaction(&mut self, modes: Modes, shown: &str, tag: &str) -> Result<Went, Stop> {
-        if self.tx == Tx::Idle && !self.several {
+        if self.alone() {
             return Ok(self.reply(tag));
         }
         match modes.read_only {
@@ -387,8 +390,7 @@ impl Client {
                 return Ok(Before::Replied(self.reply("SET")));
             }
         }
-        let asks = shown.trim_start().get(..6).is_some_and(|word| word.eq_ignore_ascii_case("select"));
-        let want = if asks { Want::Write } else { self.session() };
+        let want = if statement::begins(shown, "select") { Want::Write } else { self.session() };
         if self.enter(want, shown).await? == Went::Wrong {
             return Ok(Before::Replied(Went::Wrong));
         }
@@ -540,7 +542,7 @@ impl Client {
     }
 
     async fn discard_all(&mut self, shown: &str) -> Result<Went, Stop> {
-        if self.tx != Tx::Idle || self.several {
+        if !self.alone() {
             let words = "DISCARD ALL cannot run inside a transaction block";
             return Ok(self.fail(&Report::error("25001", words)));
         }
@@ -548,8 +550,8 @@ impl Client {
             return Ok(Went::Wrong);
         }
         let rest = "SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
-        if self.run_own(&format!("{OURSELVES}; RESET ALL; {rest}")).await?.is_none() {
-            return Ok(self.failed());
+        if self.run_or_fail(&format!("{OURSELVES}; RESET ALL; {rest}")).await? == Went::Wrong {
+            return Ok(Went::Wrong);
         }
         self.reset_all();
         if let Some(turn) = &self.turn {
@@ -573,10 +575,12 @@ impl Client {
         if forget.is_empty() {
             return Ok(Went::Well);
         }
-        Ok(match self.run_own(&forget.join("; ")).await? {
-            Some(_) => Went::Well,
-            None => self.failed(),
-        })
+        self.run_or_fail(&forget.join("; ")).await
+    }
+
+    /// Runs our own SQL as a part of the client's statement, which fails with it.
+    async fn run_or_fail(&mut self, sql: &str) -> Result<Went, Stop> {
+        Ok(if self.run_own(sql).await?.is_some() { Went::Well } else { self.failed() })
     }
 
     /// Runs our own SQL. `None` if it failed, and the client was told.

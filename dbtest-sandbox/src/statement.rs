@@ -120,6 +120,11 @@ pub struct Modes {
     pub read_only: Option<bool>,
 }
 
+/// Whether a statement's text begins with this word.
+pub(crate) fn begins(text: &str, word: &str) -> bool {
+    text.trim_start().get(..word.len()).is_some_and(|first| first.eq_ignore_ascii_case(word))
+}
+
 /// The name of a parameter that only the server can tell.
 pub(crate) const ANY_SETTING: &str = "*";
 
