@@ -214,12 +214,17 @@ fn url_among(engine: Engine, environment: &Environment) -> Option<(String, Strin
     set(own).or_else(|| set("DATABASE_URL").filter(|(_, url)| crate::url::engine(url) == Some(engine)))
 }
 
-/// The image that the environment or the default names for the engine.
-pub(crate) fn image_for(engine: Engine) -> Result<String> {
-    let (name, default) = match engine {
+/// The variable that names the engine's image, and the image without it.
+pub(crate) const fn image_setting(engine: Engine) -> (&'static str, &'static str) {
+    match engine {
         Engine::MySql => ("DBTEST_MYSQL_IMAGE", "mysql:9.7"),
         _ => ("DBTEST_POSTGRES_IMAGE", "postgres:18"),
-    };
+    }
+}
+
+/// The image that the environment or the default names for the engine.
+pub(crate) fn image_for(engine: Engine) -> Result<String> {
+    let (name, default) = image_setting(engine);
     Ok(environment()?.get(name).unwrap_or_else(|| default.to_owned()))
 }
 

@@ -210,10 +210,9 @@ impl Error {
     /// An image that is not here and can't be had.
     #[cfg(feature = "containers")]
     pub(crate) fn no_image(image: &str, engine: Engine, why: impl fmt::Display) -> Self {
-        let (example, variable) = match engine {
-            Engine::Postgres => ("postgres:18", "DBTEST_POSTGRES_IMAGE"),
-            _ => ("mariadb:11.8", "DBTEST_MYSQL_IMAGE"),
-        };
+        let (variable, default) = crate::config::image_setting(engine);
+        // Two servers share the variable.
+        let example = if engine == Engine::MySql { "mariadb:11.8" } else { default };
         Self::unavailable(
             format!("container {image} cannot be started: {why}"),
             format!(
